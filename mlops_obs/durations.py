@@ -1,0 +1,59 @@
+"""Durations as Prometheus writes them: `250ms`, `5m`, `1h30m`, `30d`, `4w`."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from mlops_obs.errors import SpecError
+
+_UNITS = {
+    "w": Decimal(604_800),
+    "d": Decimal(86_400),
+    "h": Decimal(3_600),
+    "m": Decimal(60),
+    "s": Decimal(1),
+    "ms": Decimal("0.001"),
+}
+_PART = re.compile(r"(\d+)(ms|[wdhms])")
+
+
+def parse_duration(text: str) -> Decimal:
+    """Return the seconds in `text`, exactly.
+
+    Raises:
+        SpecError: OBS-DUR-001 if `text` is not a positive Prometheus duration.
+    """
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise SpecError("OBS-DUR-001", f"{text!r} is not a duration", todo="write for example 250ms, 5m, 1h30m or 30d")
+    seconds = sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0))
+    if seconds <= 0:
+        raise SpecError("OBS-DUR-001", f"{text!r} is not a positive duration", todo="write for example 5m")
+    return seconds
+
+
+def format_duration(seconds: Decimal | float) -> str:
+    """Write `seconds` in the largest unit that divides it: 3600 -> `1h`, 90 -> `90s`, 0.25 -> `250ms`."""
+    exact = Decimal(str(seconds))
+    for unit in ("d", "h", "m", "s", "ms"):
+        if exact % _UNITS[unit] == 0:
+            return f"{int(exact / _UNITS[unit])}{unit}"
+    return f"{round(exact * 1000)}ms"
+
+
+def humanize_duration(seconds: float) -> str:
+    """Write `seconds` for a tired reader, two units at most: `2 d 4 h`, `3 min 20 s`, `850 ms`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    whole = round(seconds)
+    for name, size, below_name, below in (
+        ("d", 86_400, "h", 3_600),
+        ("h", 3_600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= size:
+            count, rest = divmod(whole, size)
+            minor = rest // below
+            return f"{count} {name} {minor} {below_name}" if minor else f"{count} {name}"
+    return f"{whole} s"

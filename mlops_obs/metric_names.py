@@ -1,0 +1,137 @@
+"""Every metric and label name, with unit and help, in one place.
+
+Code that exports, queries or documents a metric takes its name from here, so that a rename is one edit and
+the tables in `collectors/*/README.md` cannot drift. Names follow Prometheus: base units, `_total` for counters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric family: `name` as exposed (counters end in `_total`), base `unit`, `labels` in canonical order."""
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+    labels: tuple[str, ...] = ()
+    collector: str = ""
+    buckets: tuple[float, ...] = ()
+
+
+# Bounds in seconds. Every latency SLO threshold must be one of them (checked when a spec is compiled).
+LATENCY_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+JOB_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+
+SERVICE, REVISION, STAGE, OUTCOME = "service", "revision", "stage", "outcome"
+FEATURE, FEATURE_VIEW, FRESHNESS, VERDICT = "feature", "feature_view", "freshness", "verdict"
+COLLECTOR, REASON, PHASE, ACTION, TEST = "collector", "reason", "phase", "action", "test"
+GPU, UUID, MODEL_NAME = "gpu", "uuid", "model_name"
+SLO, SEVERITY, TIER, TEAM, WINDOW = "slo", "severity", "tier", "team", "window"
+
+# Stages of the ML life cycle, the values of the label `stage`.
+STAGE_FEATURES, STAGE_TRAIN, STAGE_SERVE, STAGE_INGRESS = "features", "train", "serve", "ingress"
+# What became of a request, the values of the label `outcome`. A client error never burns the budget.
+OUTCOME_OK, OUTCOME_CLIENT_ERROR, OUTCOME_ERROR = "ok", "client_error", "error"
+
+# --- requests (collector "latency") -------------------------------------------------------------------------
+_REQUEST = (SERVICE, REVISION, STAGE)
+REQUESTS = Metric("mlops_obs_requests_total", "counter", "requests", "Requests finished, by outcome.", (*_REQUEST, OUTCOME), "latency")
+REQUEST_DURATION = Metric(
+    "mlops_obs_request_duration_seconds", "histogram", "seconds", "Time to answer a request, failures included.", _REQUEST, "latency", LATENCY_BUCKETS
+)
+REQUESTS_INFLIGHT = Metric("mlops_obs_requests_inflight", "gauge", "requests", "Requests being answered now.", _REQUEST, "latency")
+OBSERVATIONS_DROPPED = Metric(
+    "mlops_obs_observations_dropped_total", "counter", "observations", "Observations lost inside the instrumentation, never inside the model.",
+    (SERVICE, REVISION, REASON), "latency",
+)  # fmt: skip
+
+# --- life-cycle stages (jobs) -------------------------------------------------------------------------------
+STAGE_RUNS = Metric("mlops_obs_stage_runs_total", "counter", "runs", "Runs of a life-cycle stage that ended.", (*_REQUEST, OUTCOME), "stages")
+STAGE_DURATION = Metric("mlops_obs_stage_duration_seconds", "histogram", "seconds", "Duration of a life-cycle stage.", _REQUEST, "stages", JOB_BUCKETS)
+STAGE_ROWS = Metric("mlops_obs_stage_rows_total", "counter", "rows", "Rows that a life-cycle stage produced.", _REQUEST, "stages")
+
+# --- drift --------------------------------------------------------------------------------------------------
+_FEATURE = (SERVICE, REVISION, FEATURE)
+DRIFT_PSI = Metric("mlops_obs_feature_drift_psi", "gauge", "1", "Population stability index of the last scored window against the model's reference.", _FEATURE, "drift")
+MISSING_RATIO = Metric("mlops_obs_feature_missing_ratio", "gauge", "ratio", "Share of missing values in the last scored window.", _FEATURE, "drift")
+DRIFT_WINDOWS = Metric(
+    "mlops_obs_drift_windows_total", "counter", "windows", "Windows scored, by verdict: stable, drifted or inconclusive.", (SERVICE, REVISION, VERDICT), "drift"
+)
+DRIFT_ROWS = Metric("mlops_obs_drift_rows_total", "counter", "rows", "Rows folded into drift windows.", (SERVICE, REVISION), "drift")
+
+# --- freshness ----------------------------------------------------------------------------------------------
+_VIEW = (SERVICE, FEATURE_VIEW)
+FEATURE_AGE = Metric("mlops_obs_feature_age_seconds", "gauge", "seconds", "Age of the newest materialised event.", _VIEW, "freshness")
+FEATURE_READS = Metric(
+    "mlops_obs_feature_reads_total", "counter", "reads", "Online feature reads: fresh, late (older than the limit) or missing.", (*_VIEW, FRESHNESS), "freshness"
+)
+
+# --- GPU ----------------------------------------------------------------------------------------------------
+_GPU = (GPU, UUID, MODEL_NAME)
+GPU_UTILIZATION = Metric("mlops_obs_gpu_utilization_ratio", "gauge", "ratio", "Share of time with a kernel resident.", _GPU, "gpu")
+GPU_MEMORY_USED = Metric("mlops_obs_gpu_memory_used_bytes", "gauge", "bytes", "Memory in use.", _GPU, "gpu")
+GPU_MEMORY_TOTAL = Metric("mlops_obs_gpu_memory_total_bytes", "gauge", "bytes", "Memory installed.", _GPU, "gpu")
+GPU_POWER = Metric("mlops_obs_gpu_power_watts", "gauge", "watts", "Power drawn.", _GPU, "gpu")
+GPU_ENERGY = Metric("mlops_obs_gpu_energy_joules_total", "counter", "joules", "Energy used since the driver was loaded.", _GPU, "gpu")
+GPU_TEMPERATURE = Metric("mlops_obs_gpu_temperature_celsius", "gauge", "celsius", "Temperature of the chip.", _GPU, "gpu")
+GPU_COUNT = Metric("mlops_obs_gpus", "gauge", "gpus", "GPUs by state: present or lost.", ("state",), "gpu")
+
+# --- training -----------------------------------------------------------------------------------------------
+_MODEL = (SERVICE, REVISION)
+TRAINING_STEPS = Metric("mlops_obs_training_steps_total", "counter", "steps", "Optimiser steps taken.", _MODEL, "training")
+TRAINING_TIME = Metric(
+    "mlops_obs_training_time_seconds_total", "counter", "seconds",
+    "Wall time by phase: data_wait, compute, optimizer, checkpoint, evaluate, restart.", (*_MODEL, PHASE), "training",
+)  # fmt: skip
+TRAINING_SAMPLES = Metric("mlops_obs_training_samples_total", "counter", "samples", "Samples consumed.", _MODEL, "training")
+TRAINING_LOSS = Metric("mlops_obs_training_loss", "gauge", "1", "Loss of the last step.", _MODEL, "training")
+TRAINING_RESTARTS = Metric("mlops_obs_training_restarts_total", "counter", "restarts", "Restarts after a lost worker.", _MODEL, "training")
+TRAINING_NONFINITE = Metric("mlops_obs_training_nonfinite_losses_total", "counter", "steps", "Steps whose loss was NaN or infinite.", _MODEL, "training")
+TRAINING_CHECKPOINT_TIME = Metric("mlops_obs_training_checkpoint_timestamp_seconds", "gauge", "seconds", "When the last checkpoint was written (Unix time).", _MODEL, "training")
+
+# --- rollout controller -------------------------------------------------------------------------------------
+ROLLOUT_WEIGHT = Metric("mlops_obs_rollout_weight_ratio", "gauge", "ratio", "Share of traffic the controller declared.", _MODEL, "rollout")
+ROLLOUT_PHASE = Metric("mlops_obs_rollout_phase", "gauge", "1", "1 for the phase the newest rollout is in.", (SERVICE, "stable", "canary", PHASE), "rollout")
+ROLLOUT_DECISIONS = Metric("mlops_obs_rollout_decisions_total", "counter", "decisions", "Decisions taken.", (SERVICE, ACTION), "rollout")
+ROLLOUT_ACTION_TIME = Metric(
+    "mlops_obs_rollout_action_timestamp_seconds", "gauge", "seconds", "When an action was last carried out for a revision (Unix time).", (SERVICE, REVISION, ACTION), "rollout"
+)
+ROLLOUT_EVIDENCE = Metric(
+    "mlops_obs_rollout_evidence_log10", "gauge", "1", "log10 of the e-value of a sequential test of the running rollout.", (SERVICE, REVISION, TEST), "rollout"
+)
+
+# --- every collector ----------------------------------------------------------------------------------------
+COLLECTOR_UP = Metric("mlops_obs_collector_up", "gauge", "1", "1 if the collector read its source; 0 with the reason if not.", (COLLECTOR, REASON), "self")
+COLLECTOR_SECONDS = Metric("mlops_obs_collector_seconds_total", "counter", "seconds", "CPU time the collector has used itself.", (COLLECTOR,), "self")
+
+# --- recorded by the generated SLO rules --------------------------------------------------------------------
+# `{window}` is a Prometheus duration, e.g. slo:events_bad:increase5m.
+SLO_BAD = "slo:events_bad:increase{window}"
+SLO_TOTAL = "slo:events_total:increase{window}"
+SLO_ERROR_RATIO = "slo:error_ratio:increase{window}"
+SLO_OBJECTIVE = "slo:objective:ratio"
+SLO_ERROR_BUDGET = "slo:error_budget:ratio"
+SLO_PERIOD_SECONDS = "slo:period:seconds"
+SLO_BUDGET_REMAINING = "slo:error_budget_remaining:ratio"
+SLO_BURN_RATE = "slo:burn_rate:ratio1h"
+SLO_THRESHOLD = "slo:latency_threshold:seconds"
+
+METRICS: dict[str, Metric] = {value.name: value for value in list(globals().values()) if isinstance(value, Metric)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value that a collector read: `labels` has exactly the keys in `metric.labels`. Collectors return these, adapters export them."""
+
+    metric: Metric
+    labels: dict[str, str]
+    value: float
