@@ -1,0 +1,1 @@
+"""Observability and reliability for the ML life cycle on Ray and KServe."""

@@ -25,10 +25,11 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
+# fmt: off
 # Bounds in seconds. Every latency SLO threshold must be one of them (checked when a spec is compiled).
 LATENCY_BUCKETS = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
+)
 JOB_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 
 SERVICE, REVISION, STAGE, OUTCOME = "service", "revision", "stage", "outcome"
@@ -52,7 +53,7 @@ REQUESTS_INFLIGHT = Metric("mlops_obs_requests_inflight", "gauge", "requests", "
 OBSERVATIONS_DROPPED = Metric(
     "mlops_obs_observations_dropped_total", "counter", "observations", "Observations lost inside the instrumentation, never inside the model.",
     (SERVICE, REVISION, REASON), "latency",
-)  # fmt: skip
+)
 
 # --- life-cycle stages (jobs) -------------------------------------------------------------------------------
 STAGE_RUNS = Metric("mlops_obs_stage_runs_total", "counter", "runs", "Runs of a life-cycle stage that ended.", (*_REQUEST, OUTCOME), "stages")
@@ -91,7 +92,7 @@ TRAINING_STEPS = Metric("mlops_obs_training_steps_total", "counter", "steps", "O
 TRAINING_TIME = Metric(
     "mlops_obs_training_time_seconds_total", "counter", "seconds",
     "Wall time by phase: data_wait, compute, optimizer, checkpoint, evaluate, restart.", (*_MODEL, PHASE), "training",
-)  # fmt: skip
+)
 TRAINING_SAMPLES = Metric("mlops_obs_training_samples_total", "counter", "samples", "Samples consumed.", _MODEL, "training")
 TRAINING_LOSS = Metric("mlops_obs_training_loss", "gauge", "1", "Loss of the last step.", _MODEL, "training")
 TRAINING_RESTARTS = Metric("mlops_obs_training_restarts_total", "counter", "restarts", "Restarts after a lost worker.", _MODEL, "training")
@@ -125,6 +126,7 @@ SLO_BUDGET_REMAINING = "slo:error_budget_remaining:ratio"
 SLO_BURN_RATE = "slo:burn_rate:ratio1h"
 SLO_THRESHOLD = "slo:latency_threshold:seconds"
 
+# fmt: on
 METRICS: dict[str, Metric] = {value.name: value for value in list(globals().values()) if isinstance(value, Metric)}
 
 

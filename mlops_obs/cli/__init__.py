@@ -1,0 +1,1 @@
+"""The `obs` command: one module per group of sub-commands; `wiring` is the only place where ports meet adapters."""

@@ -41,10 +41,9 @@ def _forward(name: str, module: str) -> Callable[[typer.Context], None]:
     return command
 
 
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 for _name, (_module, _help) in COMMANDS.items():
-    app.command(
-        _name, help=_help, add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    )(_forward(_name, _module))
+    app.command(_name, help=_help, add_help_option=False, context_settings=_PASS_ON)(_forward(_name, _module))
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,32 @@
+# One verb per task, the same here and in CI. `make demo` and `make test` work on a fresh clone.
+.PHONY: setup demo test check bench render
+
+BIN := .venv/bin
+
+setup:
+	@scripts/setup.sh
+
+demo: setup  ## the whole loop: features, training, serving, a promotion, a page and a rollback
+	@$(BIN)/obs demo $(ARGS)
+
+test:  ## all tests, on real Prometheus, Ray, KServe and a Kubernetes API server where the machine has them
+	@scripts/setup.sh test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## style, types, architecture, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/obs slo compile slo/*.yaml --out slo/generated --check
+	@$(BIN)/obs dashboards render --check
+	@$(BIN)/obs runbooks render --check
+	@$(BIN)/python -m pytest tests/layout
+
+render: setup  ## write every generated file anew
+	@$(BIN)/obs slo compile slo/*.yaml --out slo/generated
+	@$(BIN)/obs dashboards render
+	@$(BIN)/obs runbooks render
+
+bench: setup  ## what instrumentation costs per request, against the same server without it
+	@$(BIN)/python benchmarks/bench_instrumentation.py
