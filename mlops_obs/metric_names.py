@@ -68,6 +68,7 @@ DRIFT_WINDOWS = Metric(
     "mlops_obs_drift_windows_total", "counter", "windows", "Windows scored, by verdict: stable, drifted or inconclusive.", (SERVICE, REVISION, VERDICT), "drift"
 )
 DRIFT_ROWS = Metric("mlops_obs_drift_rows_total", "counter", "rows", "Rows folded into drift windows.", (SERVICE, REVISION), "drift")
+DRIFT_ROWS_DROPPED = Metric("mlops_obs_drift_rows_dropped_total", "counter", "rows", "Rows overwritten before they were folded.", (SERVICE, REVISION), "drift")
 
 # --- freshness ----------------------------------------------------------------------------------------------
 _VIEW = (SERVICE, FEATURE_VIEW)
@@ -91,7 +92,7 @@ _MODEL = (SERVICE, REVISION)
 TRAINING_STEPS = Metric("mlops_obs_training_steps_total", "counter", "steps", "Optimiser steps taken.", _MODEL, "training")
 TRAINING_TIME = Metric(
     "mlops_obs_training_time_seconds_total", "counter", "seconds",
-    "Wall time by phase: data_wait, compute, optimizer, checkpoint, evaluate, restart.", (*_MODEL, PHASE), "training",
+    "Wall time by phase: data_wait, compute, optimizer, checkpoint, evaluate, restart, other.", (*_MODEL, PHASE), "training",
 )
 TRAINING_SAMPLES = Metric("mlops_obs_training_samples_total", "counter", "samples", "Samples consumed.", _MODEL, "training")
 TRAINING_LOSS = Metric("mlops_obs_training_loss", "gauge", "1", "Loss of the last step.", _MODEL, "training")

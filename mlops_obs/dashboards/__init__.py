@@ -1,0 +1,1 @@
+"""Dashboards, the preview that needs no Grafana, and the report of a rollout."""

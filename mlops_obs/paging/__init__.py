@@ -1,0 +1,1 @@
+"""Pages: what on-call reads, and the Alertmanager configuration that brings it."""

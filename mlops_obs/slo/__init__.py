@@ -1,0 +1,1 @@
+"""SLOs: spec, indicators, burn tiers, verdicts, and the Prometheus rules and tests made from them."""

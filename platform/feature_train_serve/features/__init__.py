@@ -1,0 +1,1 @@
+"""Features, defined once: in batch over all history, and in real time on the event stream."""

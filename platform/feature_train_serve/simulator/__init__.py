@@ -1,0 +1,1 @@
+"""A synthetic lender. Nothing in here is about real people."""

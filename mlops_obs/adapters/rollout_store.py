@@ -1,0 +1,260 @@
+"""Rollouts, requests, the controller's lease and the evidence log in one SQLite file.
+
+Each method is one transaction: it happens whole or not at all, also on a full disk or a kill. The trap is two writers
+that both read before either writes: every save names the version it read and the fencing token of the lease it holds.
+The log is append-only: the file itself refuses updates and deletes, and each row carries the hash of the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlops_obs.errors import StateError, UsageError
+from mlops_obs.rollout.controller import Stored
+from mlops_obs.rollout.readings import ActionSummary
+from mlops_obs.rollout.records import GENESIS, Record, chain, first_broken
+from mlops_obs.rollout.state import Kind, Request, RolloutState
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rollouts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, service TEXT NOT NULL, version INTEGER NOT NULL,
+    over INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS one_active ON rollouts (service) WHERE over = 0;
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL,
+    at REAL NOT NULL, answered INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS lease (
+    one INTEGER PRIMARY KEY CHECK (one = 1), owner TEXT NOT NULL, expires_at REAL NOT NULL, token INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, rollout TEXT NOT NULL, service TEXT NOT NULL, revision TEXT NOT NULL, kind TEXT NOT NULL,
+    action TEXT NOT NULL, ok INTEGER NOT NULL, at REAL NOT NULL, body TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS records_by_rollout ON records (rollout, seq);
+CREATE TRIGGER IF NOT EXISTS records_stay BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS records_remain BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END;
+"""
+
+
+class RolloutStore:
+    """The SQLite store; safe to use from several processes and threads (each call opens its own connection).
+
+    Args:
+        path: the database file; made with its schema on first use, its folder must exist.
+        timeout: seconds to wait for a lock that another process holds.
+    """
+
+    def __init__(self, path: Path | str, *, timeout: float = 5.0) -> None:
+        self._path = Path(path)
+        self._timeout = timeout
+        self._ready = False
+
+    # --- the controller's side ------------------------------------------------------------------------------
+
+    def lease(self, owner: str, now: float, ttl: float) -> int | None:
+        """Take or renew the lease; a holder on this machine whose process is gone loses it at once."""
+        with self._write() as db:
+            row = db.execute("SELECT owner, expires_at, token FROM lease").fetchone()
+            if row is None:
+                db.execute("INSERT INTO lease VALUES (1, ?, ?, 1)", (owner, now + ttl))
+                return 1
+            holder, expires_at, token = str(row[0]), float(row[1]), int(row[2])
+            if holder != owner:
+                if now < expires_at and not _is_gone(holder):
+                    return None
+                token += 1
+            db.execute("UPDATE lease SET owner = ?, expires_at = ?, token = ?", (owner, now + ttl, token))
+            return token
+
+    def release(self, owner: str) -> None:
+        """Give the lease back at a clean stop, so that the next controller need not wait."""
+        with self._write() as db:
+            db.execute("UPDATE lease SET expires_at = 0 WHERE owner = ?", (owner,))
+
+    def load(self, service: str) -> Stored | None:
+        """Return the newest rollout of `service` with its open requests."""
+        with self._read() as db:
+            row = db.execute(
+                "SELECT id, version, state FROM rollouts WHERE service = ? ORDER BY number DESC LIMIT 1", (service,)
+            ).fetchone()
+            return self._stored(db, row) if row else None
+
+    def save(self, stored: Stored, state: RolloutState, records: list[Record], token: int, *, answered: bool = False) -> Stored:
+        """Replace the state and append `records`, all or nothing."""
+        with self._write() as db:
+            lease = db.execute("SELECT token FROM lease").fetchone()
+            if lease is None or lease[0] != token:
+                raise StateError("OBS-ROLL-013", "another controller has taken over", where=str(self._path), todo="stop this one")
+            changed = db.execute(
+                "UPDATE rollouts SET state = ?, over = ?, version = version + 1 WHERE id = ? AND version = ?",
+                (state.model_dump_json(), int(state.over), state.id, stored.version),
+            ).rowcount
+            if changed != 1:
+                raise StateError("OBS-ROLL-012", f"rollout {state.id} was changed meanwhile", where=str(self._path), todo="read it again")
+            if answered:
+                db.executemany("UPDATE requests SET answered = 1 WHERE id = ?", [(one.id,) for one in stored.requests])
+            self._append(db, records)
+            return Stored(state, stored.version + 1, () if answered else stored.requests)
+
+    # --- the user's side ------------------------------------------------------------------------------------
+
+    def create(self, state: RolloutState, record: Record) -> RolloutState:
+        """Add a rollout; its id gets a number that makes it unique.
+
+        Raises:
+            UsageError: OBS-ROLL-010 if a rollout of the service is still running.
+        """
+        with self._write() as db:
+            running = db.execute("SELECT id FROM rollouts WHERE service = ? AND over = 0", (state.spec.service,)).fetchone()
+            if running:
+                todo = f"wait for it, or: obs rollout abort --reason ... ({running[0]})"
+                raise UsageError("OBS-ROLL-010", f"rollout {running[0]} of {state.spec.service} is still running", todo=todo)
+            number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM rollouts").fetchone()[0]
+            state = state.model_copy(update={"id": f"{state.id}-{number}"})
+            db.execute(
+                "INSERT INTO rollouts (id, service, version, over, state) VALUES (?, ?, 1, 0, ?)",
+                (state.id, state.spec.service, state.model_dump_json()),
+            )
+            self._append(db, [{**record, "rollout": state.id}])
+            return state
+
+    def request(self, rollout: str, kind: Kind, actor: str, reason: str, at: float) -> int:
+        """Ask the controller for something; return the request's number."""
+        with self._write() as db:
+            cursor = db.execute(
+                "INSERT INTO requests (rollout, kind, actor, reason, at) VALUES (?, ?, ?, ?, ?)", (rollout, kind, actor, reason, at)
+            )
+            return int(cursor.lastrowid or 0)
+
+    def find(self, rollout: str) -> Stored | None:
+        """Return a rollout by its id."""
+        with self._read() as db:
+            row = db.execute("SELECT id, version, state FROM rollouts WHERE id = ?", (rollout,)).fetchone()
+            return self._stored(db, row) if row else None
+
+    def rollouts(self, service: str) -> list[RolloutState]:
+        """Return all rollouts of `service`, oldest first."""
+        with self._read() as db:
+            rows = db.execute("SELECT state FROM rollouts WHERE service = ? ORDER BY number", (service,)).fetchall()
+            return [RolloutState.model_validate_json(row[0]) for row in rows]
+
+    def records(self, service: str, rollout: str | None = None) -> list[Record]:
+        """Return the evidence log in order, of one rollout or of all, each with its `seq` and `hash`."""
+        query, values = "SELECT seq, body, hash FROM records WHERE service = ?", [service]
+        if rollout is not None:
+            query, values = query + " AND rollout = ?", [service, rollout]
+        with self._read() as db:
+            rows = db.execute(query + " ORDER BY seq", values).fetchall()
+        return [{**json.loads(body), "seq": seq, "hash": digest} for seq, body, digest in rows]
+
+    def newest_evidence(self, rollout: str) -> Record | None:
+        """Return the newest record of `rollout` that carries test results."""
+        query = "SELECT body FROM records WHERE rollout = ? AND kind != 'request' ORDER BY seq DESC LIMIT 20"
+        with self._read() as db:
+            rows = db.execute(query, (rollout,)).fetchall()
+        bodies: list[Record] = [json.loads(row[0]) for row in rows]
+        return next((body for body in bodies if body["evidence"].get("tests")), None)
+
+    def summary(self, service: str) -> list[ActionSummary]:
+        """Return, per revision and action, how often it was decided and when it was last carried out."""
+        query = """SELECT revision, action, SUM(kind = 'decision'),
+            MAX(CASE WHEN ok AND kind IN ('result', 'decision') AND action != 'wait' THEN at END)
+            FROM records WHERE service = ? AND kind != 'request' GROUP BY revision, action"""
+        with self._read() as db:
+            return [ActionSummary(*row) for row in db.execute(query, (service,)).fetchall()]
+
+    def controller(self, now: float) -> str | None:
+        """Return the owner of the lease if a controller is alive."""
+        with self._read() as db:
+            row = db.execute("SELECT owner, expires_at FROM lease").fetchone()
+        return str(row[0]) if row and row[1] > now and not _is_gone(str(row[0])) else None
+
+    def broken_record(self) -> int | None:
+        """Return the number of the first record whose hash does not follow from those before it; None if the log is whole."""
+        with self._read() as db:
+            rows = db.execute("SELECT seq, body, hash FROM records ORDER BY seq").fetchall()
+        index = first_broken((json.loads(body), digest) for _, body, digest in rows)
+        return None if index is None else int(rows[index][0])
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    def _stored(self, db: sqlite3.Connection, row: tuple[str, int, str]) -> Stored:
+        query = "SELECT id, kind, actor, reason, at FROM requests WHERE rollout = ? AND answered = 0 ORDER BY id"
+        requests = tuple(Request(*values) for values in db.execute(query, (row[0],)).fetchall())
+        return Stored(RolloutState.model_validate_json(row[2]), int(row[1]), requests)
+
+    def _append(self, db: sqlite3.Connection, records: list[Record]) -> None:
+        last = db.execute("SELECT hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        digest = str(last[0]) if last else GENESIS
+        for record in records:
+            digest = chain(digest, record)
+            db.execute(
+                "INSERT INTO records (rollout, service, revision, kind, action, ok, at, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(record[key] for key in ("rollout", "service", "canary", "kind", "action")),
+                    int(record["ok"]),
+                    record["at"],
+                    json.dumps(record, sort_keys=True),
+                    digest,
+                ),
+            )
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as db:
+            yield db
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
+            try:
+                if not self._ready:
+                    db.execute("PRAGMA journal_mode = WAL")
+                    db.executescript(_SCHEMA)
+                    self._ready = True
+                db.execute("PRAGMA synchronous = FULL")  # an intent must be on disk before we act on it
+                yield db
+            finally:
+                db.close()
+        except sqlite3.Error as error:
+            todo = "see that the folder exists, the disk is not full and no other program locks the file"
+            raise StateError("OBS-ROLL-011", f"the rollout store failed: {error}", where=str(self._path), todo=todo) from error
+
+
+def process_owner() -> str:
+    """Return this process's name for the lease: machine, process id and the moment the process started."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def _is_gone(owner: str) -> bool:
+    """Tell whether `owner` is a process of this machine that has ended; in doubt it has not."""
+    parts = owner.split("/")
+    if len(parts) != 3 or parts[0] != socket.gethostname() or not parts[1].isdigit():
+        return False
+    return parts[2] != "" and _started(int(parts[1])) != parts[2] and Path("/proc/self/stat").exists()
+
+
+def _started(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot (Linux); empty if it is gone or a zombie, or elsewhere."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]

@@ -1,0 +1,60 @@
+"""`obs demo`: the whole loop on one machine, judged at its end by what was really observed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Seed of the simulated lender, the trainings and the callers.")] = 7,
+    out: Annotated[Path, typer.Option(help="Folder for everything the run writes. An earlier run there is replaced.")] = Path("out/demo"),
+    keep_running: Annotated[bool, typer.Option("--keep-running", help="Leave everything running at the end, until Ctrl-C.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Your own event table instead of the simulated one.")] = None,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Use the embedded engine even where Prometheus is installed.")] = False,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the model service; 0 takes a free one.")] = 0,
+    inbox_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the on-call inbox; 0 takes a free one.")] = 0,
+) -> None:
+    """Run the whole loop: features, training, serving, a good model promoted, a broken one paged about and rolled back.
+
+    Ends with exit code 0 only if v2 was promoted, v3 was rolled back, exactly one page arrived, and no request of the
+    stable path failed. 1: something else happened. 2: wrong usage. 130: interrupted.
+    """
+    from mlops_obs.cli.demo import folder
+    from mlops_obs.cli.demo.loop import Loop, Settings
+    from mlops_obs.cli.demo.report import write_report
+    from mlops_obs.cli.demo.screen import Screen
+    from mlops_obs.cli.demo.story import tell
+    from mlops_obs.errors import UsageError
+
+    root = folder.repository()
+    if data is not None and not data.is_file():
+        raise UsageError("OBS-DEMO-009", "there is no such file", where=str(data), todo="pass a Parquet or CSV file with --data")
+    folder.check_port(http_port, "--http-port")
+    folder.check_port(inbox_port, "--inbox-port")
+    signal.signal(signal.SIGTERM, _interrupt)
+    out = out.resolve()
+    screen = Screen()
+    settings = Settings(out, root, seed, data.resolve() if data else None, http_port, inbox_port, embedded=embedded)
+    with folder.claim(out), Loop(settings) as loop:
+        claims = tell(loop, screen)
+        report = write_report(loop, screen)
+        links = [("report", str(report)), ("logs", str(out / "logs"))]
+        if keep_running:
+            links += [("service", loop.url), ("inbox", loop.inbox), ("try", f"OBS_ENV={loop.env_file} .venv/bin/obs rollout history")]
+        screen.summary(claims, links)
+        if keep_running:
+            screen.console.print("\nEverything keeps running. Ctrl-C ends it.")
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    raise typer.Exit(0 if all(claim.held for claim in claims) else 1)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

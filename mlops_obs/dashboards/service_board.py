@@ -1,0 +1,193 @@
+"""The one page to start from, in the order of the questions at 3 am: is a promise broken, who feels it, what changed, why.
+
+At most twelve panels stand before the first closed row, and red means "a person should act", nothing else.
+"""
+
+from __future__ import annotations
+
+from mlops_obs import metric_names as m
+from mlops_obs.dashboards import promql as q
+from mlops_obs.dashboards.panels import Dashboard, Query, Row
+from mlops_obs.dashboards.shared_panels import (
+    BUDGET,
+    INGRESS,
+    MARKERS,
+    REVISION,
+    SERVICE,
+    ZERO_IS_GOOD,
+    errors,
+    latency,
+    panel,
+    phase,
+    requests,
+    stale_reads,
+    weights,
+    worst_drift,
+)
+
+SERVICE_OVERVIEW = Dashboard(
+    "mlops-obs-service",
+    "ML service overview",
+    "Is a promise broken, who feels it, what changed, and why.",
+    (
+        Row(
+            "Is a promise broken?",
+            (
+                panel(
+                    "pages",
+                    "Pages firing",
+                    "Alerts that wake a person, firing now.",
+                    "none",
+                    Query(q.alerts_firing("page"), "pages"),
+                    kind="stat",
+                    width=3,
+                    height=5,
+                    steps=ZERO_IS_GOOD,
+                ),
+                panel(
+                    "tickets",
+                    "Tickets firing",
+                    "Alerts that can wait for the morning, firing now.",
+                    "none",
+                    Query(q.alerts_firing("ticket"), "tickets"),
+                    kind="stat",
+                    width=3,
+                    height=5,
+                    steps=("good", ((1.0, "warn"),)),
+                ),
+                panel(
+                    "budget",
+                    "Error budget left",
+                    "Part of the period's error budget that is not yet spent. Below zero the promise is broken.",
+                    "percentunit",
+                    Query(q.recorded_by(m.SLO_BUDGET_REMAINING, m.SLO), "{{slo}}"),
+                    kind="stat",
+                    width=9,
+                    height=5,
+                    minimum=None,
+                    decimals=1,
+                    steps=BUDGET,
+                    no_value="no SLO recorded",
+                ),
+                panel(
+                    "burn",
+                    "Burn rate, last hour",
+                    "How many times too fast the budget goes: at 1 it lasts exactly the period, at 14.4 a 30-day budget lasts two days.",
+                    "none",
+                    Query(q.recorded_by(m.SLO_BURN_RATE, m.SLO), "{{slo}}"),
+                    kind="stat",
+                    width=9,
+                    height=5,
+                    decimals=1,
+                    steps=("good", ((1.0, "warn"), (6.0, "bad"))),
+                    no_value="no SLO recorded",
+                ),
+            ),
+        ),
+        Row("Who feels it?", (requests(8), errors(8), latency(8))),
+        Row("What changed?", (weights(12), phase(12))),
+        Row(
+            "Why?",
+            (
+                worst_drift(8),
+                stale_reads(8),
+                panel(
+                    "inflight",
+                    "Requests in flight",
+                    "Requests being answered now: it climbs when the service cannot keep up.",
+                    "short",
+                    Query(f"sum by (revision) ({q.selector(m.REQUESTS_INFLIGHT, where=INGRESS)})", "{{revision}}"),
+                    width=8,
+                    no_value="no traffic",
+                ),
+            ),
+        ),
+        Row(
+            "The error budget in detail",
+            (
+                panel(
+                    "budget-burndown",
+                    "Error budget left over time",
+                    "Falls while errors happen, recovers as they leave the period. Service as a whole.",
+                    "percentunit",
+                    Query(q.recorded_by(m.SLO_BUDGET_REMAINING, m.SLO), "{{slo}}"),
+                    minimum=None,
+                    steps=BUDGET,
+                ),
+                panel(
+                    "burn-rate",
+                    "Burn rate over time",
+                    "Burn rate over one hour. Dashed: where a 30-day SLO pages quickly (14.4) and slowly (6).",
+                    "none",
+                    Query(q.recorded_by(m.SLO_BURN_RATE, m.SLO), "{{slo}}"),
+                    Query("vector(14.4)", "page, quick", limit=True),
+                    Query("vector(6)", "page, slow", limit=True),
+                ),
+                panel(
+                    "burn-by-revision",
+                    "Burn rate by revision",
+                    "A bad canary burns fast while the service as a whole still looks fine.",
+                    "none",
+                    Query(q.recorded_by(m.SLO_BURN_RATE, m.REVISION, m.SLO, of="revision"), "{{revision}} {{slo}}"),
+                ),
+                panel(
+                    "client-errors",
+                    "Requests refused as the caller's fault",
+                    "Share answered with a client error. They burn no budget; a jump often means a broken caller.",
+                    "percentunit",
+                    Query(q.outcome_share(m.REQUESTS, m.OUTCOME, m.OUTCOME_CLIENT_ERROR, m.REVISION, where=INGRESS), "{{revision}}"),
+                ),
+            ),
+            closed=True,
+        ),
+        Row(
+            "Can I trust these charts?",
+            (
+                panel(
+                    "targets-up",
+                    "Processes scraped",
+                    "Instrumented processes that answered the last scrape.",
+                    "none",
+                    Query(q.TARGETS_UP, "up"),
+                    kind="stat",
+                    width=6,
+                    height=5,
+                ),
+                panel(
+                    "targets-down",
+                    "Processes not answering",
+                    "Instrumented processes that did not answer the last scrape.",
+                    "none",
+                    Query(q.TARGETS_DOWN, "down"),
+                    kind="stat",
+                    width=6,
+                    height=5,
+                    steps=ZERO_IS_GOOD,
+                ),
+                panel(
+                    "collectors",
+                    "Collectors",
+                    "1 if the collector reads its source; 0 with the reason, for example no_driver on a machine without GPU.",
+                    "none",
+                    Query(q.gauge_max(m.COLLECTOR_UP, m.COLLECTOR, m.REASON), "{{collector}} {{reason}}"),
+                    kind="stat",
+                    width=6,
+                    height=5,
+                    steps=("warn", ((1.0, "good"),)),
+                ),
+                panel(
+                    "dropped",
+                    "Observations dropped",
+                    "Observations lost inside the instrumentation, per second. The model is never held up for them.",
+                    "short",
+                    Query(q.rate_by(m.OBSERVATIONS_DROPPED, m.REVISION, m.REASON), "{{revision}} {{reason}}"),
+                    width=6,
+                    height=5,
+                ),
+            ),
+            closed=True,
+        ),
+    ),
+    (SERVICE, REVISION),
+    MARKERS,
+)

@@ -1,0 +1,167 @@
+"""`decide(state, seen, now)`: everything a rollout ever does, as a pure function.
+
+Order matters, and it is the safety argument. What a person asked comes first; then a proven harm, because it outlives
+every other trouble; then what we cannot see, which stops us; only then may traffic rise. A retreat, once decided, is
+never taken back: it ends when the target itself says that the canary has no traffic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_obs.durations import humanize_duration
+from mlops_obs.errors import Conflict, ObsError
+from mlops_obs.rollout.state import Action, Decision, Deploy, Request, RolloutState, Seen, SetWeights, Verb, compact
+
+_SETTLE = 5.0  # seconds that a target gets to show weights it has accepted
+_BACKOFF_FORWARD, _BACKOFF_RETREAT = 30.0, 5.0  # longest pause between attempts, seconds
+
+
+def decide(state: RolloutState, seen: Seen, now: float) -> Decision:
+    """Return what to do next and the state to remember; at most one action, and none that is not needed."""
+    state, verb = _obey(state, seen.requests)
+    if state.over:
+        return Decision(state, verb or "wait", state.reason)
+    if state.goal == "forward" and seen.verdict.kind == "condemned":
+        state = _turn_back(state, "rollback", seen.verdict.reason)
+    if seen.weights is None:
+        doing = "" if state.goal == "forward" else f"{state.goal} of {state.spec.canary} is due ({state.why}), but "
+        return _hold(state, f"{doing}the target does not tell its weights: {seen.problem}")
+    if state.goal != "forward":
+        return _retreat(state, seen, now)
+    return _forward(state, seen, now, verb)
+
+
+def settle(state: RolloutState, action: Action, error: ObsError | None, now: float) -> RolloutState:
+    """Return the state after `action` was carried out, or failed with `error`."""
+    if error is None:
+        ready = {"deployed": True, "reason": f"{state.spec.canary} is ready at weight 0"} if isinstance(action, Deploy) else {}
+        return _with(state, attempts=0, retry_at=0.0 if ready else now + _SETTLE, **ready)
+    longest = _BACKOFF_FORWARD if state.goal == "forward" else _BACKOFF_RETREAT
+    pause = 1.0 if isinstance(error, Conflict) and isinstance(action, SetWeights) else min(longest, 2.0 ** min(state.attempts, 10))
+    doing = f"deploy {state.spec.canary}" if isinstance(action, Deploy) else f"set {_text(action.weights)}"
+    return _with(state, attempts=state.attempts + 1, retry_at=now + pause, phase="Holding", reason=f"could not {doing}: {error}")
+
+
+def _obey(state: RolloutState, requests: tuple[Request, ...]) -> tuple[RolloutState, Verb | None]:
+    """Fold what people asked into the state, in order. What makes no sense any more is left without effect."""
+    verb: Verb | None = None
+    for one in requests:
+        words = f"{one.kind} asked by {one.actor}" + (f": {one.reason}" if one.reason else "")
+        if one.kind == "rollback" and state.phase == "Promoted":
+            state, verb = _turn_back(_with(state, phase="Progressing", ended_at=None), "rollback", words), "rollback"
+        elif state.over or state.goal != "forward":
+            continue
+        elif one.kind in ("abort", "rollback"):
+            verb = "abort" if one.kind == "abort" else "rollback"
+            state = _turn_back(state, verb, words)
+        elif one.kind == "pause":
+            state, verb = _with(state, paused=True, phase="Paused", reason=words), "pause"
+        elif one.kind == "resume":
+            state, verb = _with(state, paused=False, reason=words), "resume"
+        else:
+            last = len(state.spec.steps)
+            state, verb = _with(state, paused=False, waived=last if one.kind == "promote-full" else state.step + 1, reason=words), "promote"
+        state = _with(state, actor=one.actor)
+    return state, verb
+
+
+def _turn_back(state: RolloutState, goal: Verb, why: str) -> RolloutState:
+    return _with(state, goal=goal, why=why, attempts=0, retry_at=0.0, paused=False)
+
+
+def _retreat(state: RolloutState, seen: Seen, now: float) -> Decision:
+    """Give the canary's share back to stable; done when the target says so."""
+    found, canary = compact(seen.weights or {}), state.spec.canary
+    verb: Verb = "abort" if state.goal == "abort" else "rollback"
+    share = found.get(canary, 0)
+    if share == 0 or state.step < 0:  # before the first step nothing of ours has touched the traffic
+        phase = "Aborted" if verb == "abort" else "RolledBack"
+        return Decision(_with(state, phase=phase, reason=state.why, desired=found, ended_at=now), verb, state.why)
+    if now < state.retry_at:
+        return Decision(state, "wait", state.reason)
+    weights = {**found, state.stable: found.get(state.stable, 0) + share, canary: 0}
+    state = _with(state, phase="Progressing", reason=state.why, desired=weights, previous=found)
+    return Decision(state, verb, state.why, SetWeights(weights, dict(seen.weights or {})))
+
+
+def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None) -> Decision:
+    spec, found, verdict = state.spec, compact(seen.weights or {}), seen.verdict
+    if not state.stable:
+        stable = next(iter(found), "")
+        if len(found) != 1:
+            return _hold(state, f"traffic is split already ({_text(found)}); a rollout starts from one revision at 100 %")
+        if stable == spec.canary:
+            return _hold(state, f"{spec.canary} has all the traffic already; abort this rollout")
+        state = _with(state, stable=stable, initial=found, desired=found, previous=found)
+    if found != compact(state.desired) and (state.step < 0 or found != compact(state.previous)):
+        return _hold(
+            state, f"someone else changed the traffic: found {_text(found)}, expected {_text(state.desired)}; restore it, or abort"
+        )
+    if not state.deployed:
+        if now < state.retry_at:
+            return Decision(state, "wait", state.reason)
+        state = _with(state, phase="Pending", reason=f"deploying {spec.canary} at weight 0")
+        return Decision(state, "deploy", state.reason, Deploy(spec.canary, spec.package))
+    if found != compact(state.desired):
+        if now < state.retry_at:
+            return Decision(state, "wait", state.reason)
+        if verdict.kind == "unknown" and state.waived < state.step:
+            return _hold(state, verdict.reason)
+        return _set(state, seen, now, f"once more: {verdict.reason}")
+    if state.step >= 0 and state.step_started_at is None:
+        state = _with(state, step_started_at=now)
+    if state.paused:
+        return Decision(_with(state, phase="Paused"), verb or "wait", state.reason)
+    if state.waived > state.step:
+        return _next(state, seen, now, state.reason)
+    if verdict.kind == "unknown":
+        return _hold(state, verdict.reason)
+    if now - state.created_at > spec.deadline:
+        why = f"no verdict within {humanize_duration(spec.deadline)}: {verdict.reason}"
+        if spec.on_inconclusive == "rollback":
+            return _retreat(_turn_back(state, "rollback", why), seen, now)
+        return _hold(state, why + "; promote, abort or roll back by hand")
+    if state.step < 0:
+        return _next(state, seen, now, f"{spec.canary} is ready and {state.stable}'s requests can be seen")
+    left = spec.step_duration_min - (now - (state.step_started_at or now))
+    if verdict.kind == "accepted" and left <= 0:
+        return _next(state, seen, now, verdict.reason)
+    reason = verdict.reason if left <= 0 or verdict.kind != "accepted" else f"{verdict.reason}; {humanize_duration(left)} left of this step"
+    return Decision(_with(state, phase="Progressing", reason=reason), verb or "wait", reason)
+
+
+def _next(state: RolloutState, seen: Seen, now: float, reason: str) -> Decision:
+    """Go to the next step, or end as promoted after the last one."""
+    steps = state.spec.steps
+    if state.step + 1 >= len(steps):
+        return Decision(_with(state, phase="Promoted", reason=reason, ended_at=now), "promote", reason)
+    step = len(steps) - 1 if state.waived >= len(steps) else state.step + 1
+    share = steps[step]
+    state = _with(
+        state,
+        step=step,
+        desired={state.stable: 100 - share, state.spec.canary: share},
+        previous=compact(seen.weights or {}),
+        began_at=now if state.began_at is None else state.began_at,
+        step_started_at=None,
+        attempts=0,
+    )
+    return _set(state, seen, now, reason)
+
+
+def _set(state: RolloutState, seen: Seen, now: float, reason: str) -> Decision:
+    state = _with(state, phase="Progressing", reason=reason, retry_at=now)
+    return Decision(state, "advance", reason, SetWeights(state.desired, dict(seen.weights or {})))
+
+
+def _hold(state: RolloutState, reason: str) -> Decision:
+    return Decision(_with(state, phase="Paused" if state.paused else "Holding", reason=reason), "hold", reason)
+
+
+def _with(state: RolloutState, **changes: Any) -> RolloutState:
+    return state.model_copy(update=changes)
+
+
+def _text(weights: Any) -> str:
+    return " ".join(f"{revision} {percent} %" for revision, percent in sorted(weights.items())) or "no traffic"

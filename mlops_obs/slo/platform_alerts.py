@@ -1,0 +1,110 @@
+"""Alerts about the platform itself, as data: both engines make theirs from it.
+
+They are tickets. A dead collector or a rollout that waits hurts no user tonight, and a page that needs no action
+teaches people to ignore pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Formatter
+
+from mlops_obs import metric_names as names
+from mlops_obs.slo.counters import CounterSource, Series
+
+PLATFORM_TEAM, PLATFORM_SLO = "platform", "platform"
+UP = "up"  # written by every scraper, ours included
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformAlert:
+    """Fires when `metric` has been `value` for `hold` seconds.
+
+    `{label}` in `summary` is filled from the series, `{who}` by its service or job.
+    """
+
+    name: str
+    metric: str
+    value: int
+    hold: int
+    summary: str
+    meaning: str
+    equal: Mapping[str, str] = field(default_factory=dict)
+    unequal: Mapping[str, str] = field(default_factory=dict)
+
+
+PLATFORM_ALERTS = (
+    PlatformAlert(
+        "CollectorDown",
+        names.COLLECTOR_UP.name,
+        0,
+        300,
+        "{who}: the {collector} collector cannot read its source ({reason})",
+        "A collector cannot read its source. Its process is up and its other metrics are sound.",
+        unequal={names.REASON: "no_driver"},  # a machine without a GPU is no fault
+    ),
+    PlatformAlert(
+        "InstrumentationDown",
+        UP,
+        0,
+        300,
+        "{who}: metrics of {instance} cannot be scraped",
+        "A process died without leaving the discovery list, or its /metrics does not answer.",
+    ),
+    PlatformAlert(
+        "RolloutOnHold",
+        names.ROLLOUT_PHASE.name,
+        1,
+        600,
+        "{who}: the rollout of {canary} is on hold",
+        "The evidence is missing or undecided, so traffic stays as it is until a person looks.",
+        equal={names.PHASE: "Holding"},
+    ),
+)
+
+
+def holding(alert: PlatformAlert, source: CounterSource, now: float) -> list[Series]:
+    """Return the series for which `alert` has held without a break for its whole `hold`."""
+    found = source.series(alert.metric, alert.equal, now - alert.hold - 60, now)
+    return [
+        one for one in found if all(one.labels.get(key, "") != value for key, value in alert.unequal.items()) and _held(alert, one, now)
+    ]
+
+
+def _held(alert: PlatformAlert, one: Series, now: float) -> bool:
+    before = [value for at, value in one.samples if at <= now - alert.hold]
+    since = [value for at, value in one.samples if at > now - alert.hold]
+    return bool(before and since) and before[-1] == alert.value and all(value == alert.value for value in since)
+
+
+def platform_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a platform alert on a series with `labels`."""
+    return {
+        **labels,
+        names.SERVICE: who(labels),
+        names.SLO: PLATFORM_SLO,
+        names.TEAM: PLATFORM_TEAM,
+        names.SEVERITY: "ticket",
+        names.TIER: "ticket-quick",
+    }
+
+
+def who(labels: Mapping[str, str]) -> str:
+    """Return whose series it is: the service, else the scrape job."""
+    return labels.get(names.SERVICE) or labels.get("job") or "unknown"
+
+
+def summary(alert: PlatformAlert, labels: Mapping[str, str]) -> str:
+    """Return the summary for a series with `labels`."""
+    return alert.summary.format_map(_Blank({**labels, "who": who(labels)}))
+
+
+class _Blank(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def fields(alert: PlatformAlert) -> Sequence[str]:
+    """Return the labels that the summary names, `who` excepted."""
+    return [key for _, key, _, _ in Formatter().parse(alert.summary) if key and key != "who"]

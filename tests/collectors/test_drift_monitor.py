@@ -1,0 +1,186 @@
+import threading
+
+import numpy as np
+import pytest
+
+from mlops_obs.collectors.drift import DriftMonitor, DriftVerdict, ReferenceProfile
+from mlops_obs.errors import SpecError
+from mlops_obs.metric_names import DRIFT_PSI, DRIFT_ROWS, DRIFT_ROWS_DROPPED, DRIFT_WINDOWS, MISSING_RATIO
+
+NAMES = ("income", "age", "products", "overdraft", "score", "balance")
+
+
+def population(random, rows):
+    """A credit book: heavy tails, small integers, mostly zero, partly missing, both signs."""
+    return np.column_stack(
+        [
+            random.lognormal(8, 1, rows),
+            random.integers(18, 90, rows),
+            random.poisson(2, rows),
+            np.where(random.random(rows) < 0.9, 0.0, random.lognormal(5, 1, rows)),
+            np.where(random.random(rows) < 0.2, np.nan, random.normal(600, 80, rows)),
+            random.normal(500, 2_000, rows),
+        ]
+    )
+
+
+def monitor_of(reference, **options):
+    columns = {name: reference[:, place] for place, name in enumerate(NAMES)}
+    return DriftMonitor(ReferenceProfile.from_columns(columns), service="credit-risk", revision="v2", **options)
+
+
+def feed(monitor, rows):
+    for start in range(0, len(rows), 1_000):
+        monitor.capture(rows[start : start + 1_000])
+        monitor.fold()
+
+
+def values(monitor, metric):
+    return {tuple(one.labels.values())[2:]: one.value for one in monitor.read() if one.metric is metric}
+
+
+def test_a_healthy_revision_is_stable_and_false_alarms_stay_within_their_budget():
+    random = np.random.default_rng(11)
+    windows = dict.fromkeys(DriftVerdict, 0)
+    for _ in range(40):
+        monitor = monitor_of(population(random, 4_000))
+        feed(monitor, population(random, 10_000))
+        for verdict, count in monitor.windows.items():
+            windows[verdict] += count
+
+    # 800 windows at 0.1 % each: 5 or more alarms have a chance of 0.14 %
+    assert sum(windows.values()) >= 800
+    assert windows[DriftVerdict.DRIFTED] < 5
+    assert windows[DriftVerdict.STABLE] > 780
+
+
+@pytest.mark.parametrize("column", range(len(NAMES)), ids=NAMES)
+def test_a_unit_change_is_drift_in_the_first_scored_window_and_does_not_wait_for_500_rows(column):
+    random = np.random.default_rng(7)
+    monitor = monitor_of(population(random, 4_000))
+    rows = population(random, 500)
+    rows[:, column] *= 100
+
+    feed(monitor, rows)
+
+    first = {verdict: count for verdict, count in monitor.windows.items() if count}
+    assert list(first) == [DriftVerdict.DRIFTED]
+    assert sum(first.values()) >= 1
+    assert {one.feature for one in monitor.scores if one.verdict is DriftVerdict.DRIFTED} == {NAMES[column]}
+
+
+def test_sixty_requests_show_that_amounts_come_in_cents():
+    random = np.random.default_rng(7)
+    monitor = monitor_of(population(random, 4_000))
+    rows = population(random, 62)
+    rows[:, 0] *= 100
+
+    feed(monitor, rows)
+
+    assert monitor.windows[DriftVerdict.DRIFTED] == 1
+    assert values(monitor, DRIFT_PSI).keys() == {("income",)}  # 62 rows say nothing about the other features
+
+
+def test_a_window_too_small_to_judge_is_inconclusive():
+    random = np.random.default_rng(7)
+    monitor = monitor_of(population(random, 4_000), window_rows=40)
+
+    feed(monitor, population(random, 400))
+
+    assert monitor.windows == {DriftVerdict.STABLE: 0, DriftVerdict.DRIFTED: 0, DriftVerdict.INCONCLUSIVE: 10}
+
+
+def test_the_result_does_not_depend_on_how_often_rows_are_folded():
+    random = np.random.default_rng(3)
+    reference, rows = population(random, 4_000), population(random, 1_700)
+    often, seldom = monitor_of(reference), monitor_of(reference)
+
+    for row in rows:
+        often.capture(row.tolist())
+        often.fold()
+    seldom.capture(rows)
+    seldom.fold()
+
+    assert often.read() == seldom.read()
+    assert often.scores == seldom.scores
+
+
+def test_every_reading_is_there_from_the_start_and_has_the_labels_of_its_metric():
+    random = np.random.default_rng(3)
+    monitor = monitor_of(population(random, 4_000))
+
+    assert values(monitor, DRIFT_WINDOWS) == {("stable",): 0, ("drifted",): 0, ("inconclusive",): 0}
+    assert values(monitor, DRIFT_ROWS) == {(): 0}
+
+    feed(monitor, population(random, 1_000))
+
+    assert all(tuple(one.labels) == one.metric.labels for one in monitor.read())
+    assert values(monitor, DRIFT_ROWS) == {(): 1_000}
+    assert values(monitor, MISSING_RATIO)[("score",)] == pytest.approx(0.2, abs=0.06)
+    assert values(monitor, DRIFT_PSI).keys() == {(name,) for name in NAMES}
+
+
+def test_a_folder_that_falls_behind_loses_the_oldest_rows_and_counts_them():
+    random = np.random.default_rng(3)
+    monitor = monitor_of(population(random, 500), capacity=64)
+    rows = population(random, 200)
+
+    monitor.capture(rows)
+
+    assert monitor.fold() == 64
+    assert values(monitor, DRIFT_ROWS_DROPPED) == {(): 136}
+    monitor.capture(rows[:10])
+    assert monitor.fold() == 10
+    assert monitor.fold() == 0
+    assert values(monitor, DRIFT_ROWS_DROPPED) == {(): 136}
+
+
+def test_rows_from_many_threads_are_each_folded_once_while_they_arrive():
+    random = np.random.default_rng(3)
+    monitor = monitor_of(population(random, 500), capacity=20_000)
+    rows = population(random, 5_000)
+    done = threading.Event()
+
+    def fold():
+        while not done.is_set():
+            monitor.fold()
+
+    folder = threading.Thread(target=fold)
+    writers = [threading.Thread(target=lambda: [monitor.capture(row) for row in rows]) for _ in range(4)]
+    for thread in (folder, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    folder.join()
+    monitor.fold()
+
+    assert values(monitor, DRIFT_ROWS) == {(): 20_000}
+    assert values(monitor, DRIFT_ROWS_DROPPED) == {(): 0}
+
+
+@pytest.mark.parametrize("row", [[1.0], 1.0, [1.0] * 7, ["a"] * 6], ids=["too short", "a scalar", "too long", "text"])
+def test_a_row_of_another_shape_is_refused_and_takes_no_slot(row):
+    monitor = monitor_of(population(np.random.default_rng(3), 500))
+
+    with pytest.raises((ValueError, TypeError)):
+        monitor.capture(row)
+
+    assert monitor.fold() == 0
+
+
+def test_the_order_of_the_row_may_differ_from_the_reference_and_columns_may_be_left_out():
+    random = np.random.default_rng(3)
+    reference = population(random, 4_000)
+    monitor = monitor_of(reference, feature_names=("age", "income"))
+
+    feed(monitor, population(random, 1_000)[:, [1, 0]])
+
+    assert monitor.windows[DriftVerdict.STABLE] == 2
+
+
+def test_a_feature_that_the_reference_lacks_is_said_at_once():
+    with pytest.raises(SpecError, match=r"the reference lacks wage.*OBS-DRF-004"):
+        monitor_of(population(np.random.default_rng(3), 100), feature_names=("age", "wage"))
+    with pytest.raises(SpecError, match="OBS-DRF-005"):
+        monitor_of(population(np.random.default_rng(3), 100), window_rows=4)

@@ -1,0 +1,79 @@
+"""What the demo starts, it ends: grandchildren too, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlops_obs.cli.demo.processes import Children, descendants, wait_until
+from mlops_obs.errors import PlatformError
+
+GRANDCHILD = """
+import subprocess, sys, time, pathlib
+stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True)
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def children(tmp_path):
+    started = Children(tmp_path, {"GREETING": "hello"})
+    yield started
+    started.stop_all()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_daemon_left_by_a_child_is_ended_with_it(children, tmp_path):
+    note = tmp_path / "pid"
+    child = children.start("parent", [sys.executable, "-c", GRANDCHILD, str(note)])
+    wait_until(lambda: note.exists() and note.read_text(), seconds=20, what="a grandchild", children=children)
+    grandchild = int(note.read_text())
+
+    assert grandchild in descendants(child.process.pid)
+    children.stop_all()
+
+    deadline = time.monotonic() + 10
+    while alive(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(grandchild)
+    assert not child.running
+
+
+def test_a_process_that_ends_unasked_is_said_with_the_end_of_its_log(children):
+    child = children.start("stack", [sys.executable, "-c", "import sys; sys.exit('no disk')"])
+    child.process.wait()
+
+    with pytest.raises(PlatformError, match=r"stack ended with code 1\nno disk.*OBS-DEMO-004"):
+        children.check()
+
+
+def test_a_missing_program_is_an_error_with_advice(children):
+    with pytest.raises(PlatformError, match="cannot start prometheus.*make setup.*OBS-DEMO-003"):
+        children.start("prometheus", ["/nowhere/prometheus"])
+
+
+def test_waiting_has_an_end(children):
+    with pytest.raises(PlatformError, match="rain did not happen within 0 s.*OBS-DEMO-005"):
+        wait_until(lambda: False, seconds=0.1, what="rain", children=children)
+
+
+def test_the_environment_reaches_the_child(children, tmp_path):
+    out = tmp_path / "out"
+    children.start(
+        "echo", [sys.executable, "-c", "import os; print(os.environ['GREETING'], os.environ['NAME'])"], stdout=out, NAME="v3"
+    ).process.wait()
+
+    assert out.read_text() == "hello v3\n"
+    assert "GREETING" not in os.environ
