@@ -9,6 +9,7 @@ For demos, laptops and tests; loopback only. A notification is acknowledged only
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -53,6 +54,7 @@ class Inbox:
         self.store = InboxStore(directory)
         self._prometheus = PrometheusCounters(prometheus) if prometheus else None
         self._runbooks = runbooks
+        self._thread: threading.Thread | None = None
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         except OSError as error:
@@ -63,11 +65,14 @@ class Inbox:
 
     def start(self) -> None:
         """Serve from a daemon thread."""
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="inbox", daemon=True).start()
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="inbox", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop serving and free the port."""
-        self._server.shutdown()
+        # shutdown() waits for a loop that must have begun.
+        if self._thread is not None:
+            self._server.shutdown()
         self._server.server_close()
 
     def __enter__(self) -> Inbox:
@@ -200,12 +205,14 @@ def _handler(inbox: Inbox) -> type[BaseHTTPRequestHandler]:
         def _send(self, reply: Reply) -> None:
             status, kind, text = reply
             body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.end_headers()
-            self.wfile.write(body)
+            # Whoever asked may have left; then the answer concerns nobody.
+            with contextlib.suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("X-Content-Type-Options", "nosniff")
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
             """Stay silent: the list of pages is the log."""

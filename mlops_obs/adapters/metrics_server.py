@@ -16,14 +16,17 @@ from mlops_obs.errors import PlatformError
 CONNECTION_SECONDS = 10.0
 POLL_SECONDS = 0.2  # how long closing may take
 
-Render = Callable[[str], tuple[bytes, str]]
+SCRAPE_SHARE = 0.7  # of the time the scraper waits; the rest is for rendering and the network
+DEFAULT_SECONDS = 2.0
+
+Render = Callable[[str, float], tuple[bytes, str]]
 
 
 class MetricsServer:
     """An HTTP server for `GET /metrics`, bound when constructed.
 
     Args:
-        render: returns body and content type for the value of the `Accept` header.
+        render: returns body and content type for the value of the `Accept` header, in about the given seconds.
         host: address to bind; loopback unless a cluster must reach it.
         port: 0 takes a free port.
 
@@ -85,7 +88,9 @@ def _handler(render: Render, last: _LastScrape) -> type[BaseHTTPRequestHandler]:
                 return
             final = last.wanted.is_set()  # looked at before rendering: a scrape that began earlier does not have the last counts
             try:
-                body, content_type = render(self.headers.get("Accept", ""))
+                body, content_type = render(
+                    self.headers.get("Accept", ""), _seconds(self.headers.get("X-Prometheus-Scrape-Timeout-Seconds", ""))
+                )
             except Exception as error:  # noqa: BLE001 - a scrape that fails must say so, not hang up
                 self._answer(500, f"cannot render metrics: {type(error).__name__}\n".encode(), "text/plain; charset=utf-8")
                 return
@@ -111,3 +116,11 @@ def _handler(render: Render, last: _LastScrape) -> type[BaseHTTPRequestHandler]:
             """Stay silent: a line per scrape helps nobody."""
 
     return Handler
+
+
+def _seconds(timeout: str) -> float:
+    """Return how long collectors may take, from the time limit that Prometheus sends along."""
+    try:
+        return min(max(float(timeout), 0.1), 60.0) * SCRAPE_SHARE
+    except ValueError:
+        return DEFAULT_SECONDS

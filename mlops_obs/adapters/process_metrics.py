@@ -39,8 +39,8 @@ from mlops_obs.metric_names import (
 MAX_METERS = 200
 OVERFLOW_REVISION = "overflow"
 DROPPED_ERROR = "instrumentation_error"
-# How long all collectors together may take. Prometheus gives a scrape 10 s by default, and 1 s where it scrapes every second.
-READ_SECONDS = 0.5
+# How long all collectors together may take where the scraper does not say how long it waits itself.
+READ_SECONDS = 2.0
 
 Read = Callable[[], Iterable[Reading]]
 Key = tuple[str, str, str]  # service, revision, stage
@@ -54,15 +54,10 @@ class _Registered:
     running: _Reader | None = None
 
 
-class ProcessMetrics(Collector):
-    """The metrics of this process. Thread-safe; a scrape never holds a lock that a request needs for longer than one copy.
+class ProcessMetrics:
+    """The metrics of this process. Thread-safe; a scrape never holds a lock that a request needs for longer than one copy."""
 
-    Args:
-        read_seconds: what the collectors may take together before a scrape goes on without those that have not answered.
-    """
-
-    def __init__(self, read_seconds: float = READ_SECONDS) -> None:
-        self._read_seconds = read_seconds
+    def __init__(self) -> None:
         self._lock = threading.RLock()
         self._requests: dict[Key, OutcomeMeter] = {}
         self._stages: dict[Key, OutcomeMeter] = {}
@@ -95,12 +90,15 @@ class ProcessMetrics(Collector):
             if registered := self._collectors.get((name, owner)):
                 registered.seconds += seconds
 
-    def text(self, accept: str = "") -> tuple[bytes, str]:
-        """Return the exposition and its content type. OpenMetrics, which alone carries exemplars, where `accept` asks for it."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self), content_type
+    def text(self, accept: str = "", seconds: float = READ_SECONDS) -> tuple[bytes, str]:
+        """Return the exposition and its content type. OpenMetrics, which alone carries exemplars, where `accept` asks for it.
 
-    def collect(self) -> Iterator[Family]:
+        `seconds` is what all collectors may take together; the answer goes on without those that have not answered by then.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(_Scrape(self, seconds)), content_type
+
+    def read(self, seconds: float = READ_SECONDS) -> Iterator[Family]:
         """Read everything once."""
         started = time.thread_time()
         with self._lock:
@@ -113,16 +111,15 @@ class ProcessMetrics(Collector):
         self._own_seconds += time.thread_time() - started
         values.setdefault(COLLECTOR_UP, {})[("latency", "")] = 1.0
         values.setdefault(COLLECTOR_SECONDS, {})[("latency",)] = self._own_seconds
-        self._read_all(collectors, values)
+        self._read_all(collectors, values, time.monotonic() + seconds)
         with self._lock:
             for key, count in self._dropped.items():
                 values.setdefault(OBSERVATIONS_DROPPED, {})[key] = float(count)
         for metric, samples in values.items():
             yield _family(metric, samples)
 
-    def _read_all(self, collectors: list[tuple[tuple[str, object], _Registered]], values: Values) -> None:
+    def _read_all(self, collectors: list[tuple[tuple[str, object], _Registered]], values: Values, deadline: float) -> None:
         readers = [(name, registered, self._reader(registered)) for (name, _), registered in collectors]
-        deadline = time.monotonic() + self._read_seconds
         reasons: dict[str, str] = {}
         for name, registered, reader in readers:
             reader.join(max(deadline - time.monotonic(), 0.0))
@@ -158,6 +155,17 @@ class ProcessMetrics(Collector):
                 # Re-entrant: a signal handler may be running inside the critical section of the thread it interrupted.
                 meter = meters[key] = OutcomeMeter(bounds, threading.RLock())
             return meter
+
+
+class _Scrape(Collector):
+    """One scrape, in the shape that prometheus_client encodes."""
+
+    def __init__(self, metrics: ProcessMetrics, seconds: float) -> None:
+        self._metrics = metrics
+        self._seconds = seconds
+
+    def collect(self) -> Iterator[Family]:
+        return self._metrics.read(self._seconds)
 
 
 def _meter_families(

@@ -96,7 +96,9 @@ class RayServeTarget:
             answer = json.loads(self._line(seconds))
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             self._abandon()
-            what = f"Ray Serve did not answer within {seconds:.0f} s" if isinstance(error, TimeoutError) else "the connection to Ray was lost"
+            what = (
+                f"Ray Serve did not answer within {seconds:.0f} s" if isinstance(error, TimeoutError) else "the connection to Ray was lost"
+            )
             todo = "check that the cluster runs, then read the weights again: the change may have been applied"
             raise TargetError("OBS-RAY-002", what, where=self._address, todo=todo) from error
         if "error" in answer:
@@ -114,7 +116,9 @@ class RayServeTarget:
             hello = json.loads(self._line(_START_SECONDS))
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             self._abandon()
-            raise TargetError("OBS-RAY-001", "cannot connect to Ray", where=self._address, todo="check that the cluster runs and its address") from error
+            raise TargetError(
+                "OBS-RAY-001", "cannot connect to Ray", where=self._address, todo="check that the cluster runs and its address"
+            ) from error
         if "error" in hello:
             self._abandon()
             hello["error"].pop("conflict")

@@ -41,7 +41,9 @@ class Session:
 
             ray.init(address=address, namespace="mlops-obs", log_to_driver=False, configure_logging=False)
         except (OSError, ValueError, RuntimeError) as error:
-            raise TargetError("OBS-RAY-001", f"cannot connect to Ray: {error}", where=address, todo="check that the cluster runs and its address") from error
+            raise TargetError(
+                "OBS-RAY-001", f"cannot connect to Ray: {error}", where=address, todo="check that the cluster runs and its address"
+            ) from error
 
     def deploy(self, revision: str, package: str) -> None:
         """Start `revision`, wait until it is ready, and make it known to the ingress at weight 0."""
@@ -51,10 +53,16 @@ class Session:
         if self._status(name) == "RUNNING":
             running = self._describe(name)["package"]
             if running != package:
-                raise Conflict("OBS-RAY-004", f"revision {revision} already serves {running}", where=name, todo="give the new package a new revision")
+                raise Conflict(
+                    "OBS-RAY-004", f"revision {revision} already serves {running}", where=name, todo="give the new package a new revision"
+                )
         else:
             try:
-                serve.run(self._predictor_app(revision, package, self._store or self._store_in_use(), service=self._service), name=name, route_prefix=None)
+                serve.run(
+                    self._predictor_app(revision, package, self._store or self._store_in_use(), service=self._service),
+                    name=name,
+                    route_prefix=None,
+                )
             except Exception as error:
                 what = f"revision {revision} does not become ready: {_last_line(error)}"
                 raise TargetError("OBS-RAY-003", what, where=name, todo="read the replica's log in Ray's session folder") from error
@@ -80,7 +88,9 @@ class Session:
         if _live(now) == _live(weights):
             return
         if _live(now) != _live(expected):
-            raise Conflict("OBS-RAY-006", f"the weights are {now}, not {dict(expected)}", where=_INGRESS_APP, todo="read them again and decide again")
+            raise Conflict(
+                "OBS-RAY-006", f"the weights are {now}, not {dict(expected)}", where=_INGRESS_APP, todo="read them again and decide again"
+            )
         for revision in _live(weights):
             status = self._status(f"{self._service}-{revision}")
             if status != "RUNNING":
@@ -94,11 +104,15 @@ class Session:
             serve.run(self._ingress_app(weights, service=self._service), name=_INGRESS_APP, route_prefix="/")
         except Exception as error:
             what = f"the ingress did not take the weights {dict(weights)}: {_last_line(error)}"
-            raise TargetError("OBS-RAY-005", what, where=_INGRESS_APP, todo="read the weights again: the change may have been applied") from error
+            raise TargetError(
+                "OBS-RAY-005", what, where=_INGRESS_APP, todo="read the weights again: the change may have been applied"
+            ) from error
         deadline = time.monotonic() + _AGREE_SECONDS
         while self.weights() != weights:
             if time.monotonic() > deadline:
-                raise TargetError("OBS-RAY-005", f"the ingress does not apply {dict(weights)}", where=_INGRESS_APP, todo="read the weights again")
+                raise TargetError(
+                    "OBS-RAY-005", f"the ingress does not apply {dict(weights)}", where=_INGRESS_APP, todo="read the weights again"
+                )
             time.sleep(0.05)
 
     def _replicas(self) -> list[dict[str, int]]:
@@ -108,7 +122,9 @@ class Session:
         try:
             answers = serve.get_app_handle(_INGRESS_APP).broadcast("current_weights").results(timeout_s=_CALL_SECONDS)
         except (RayError, TimeoutError, RuntimeError, serve.exceptions.RayServeException) as error:
-            raise TargetError("OBS-RAY-005", f"the ingress does not answer: {_last_line(error)}", where=self._address, todo="check `serve status`") from error
+            raise TargetError(
+                "OBS-RAY-005", f"the ingress does not answer: {_last_line(error)}", where=self._address, todo="check `serve status`"
+            ) from error
         return list(answers)
 
     def _status(self, name: str) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ CREATE TRIGGER IF NOT EXISTS records_remain BEFORE DELETE ON records BEGIN SELEC
 
 
 class RolloutStore:
-    """The SQLite store; safe to use from several processes and threads (each call opens its own connection).
+    """The SQLite store; safe to use from several processes and threads (each thread has its own connection).
 
     Args:
         path: the database file; made with its schema on first use, its folder must exist.
@@ -51,12 +52,16 @@ class RolloutStore:
     def __init__(self, path: Path | str, *, timeout: float = 5.0) -> None:
         self._path = Path(path)
         self._timeout = timeout
-        self._ready = False
+        self._own = threading.local()
 
     # --- the controller's side ------------------------------------------------------------------------------
 
     def lease(self, owner: str, now: float, ttl: float) -> int | None:
         """Take or renew the lease; a holder on this machine whose process is gone loses it at once."""
+        with self._read() as db:  # half of the time left: no need to write
+            row = db.execute("SELECT token FROM lease WHERE owner = ? AND expires_at > ?", (owner, now + ttl / 2)).fetchone()
+            if row:
+                return int(row[0])
         with self._write() as db:
             row = db.execute("SELECT owner, expires_at, token FROM lease").fetchone()
             if row is None:
@@ -222,20 +227,25 @@ class RolloutStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Yield this thread's connection. It stays open, for closing the last one writes the whole file back each time."""
         try:
-            db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
-            try:
-                if not self._ready:
-                    db.execute("PRAGMA journal_mode = WAL")
-                    db.executescript(_SCHEMA)
-                    self._ready = True
-                db.execute("PRAGMA synchronous = FULL")  # an intent must be on disk before we act on it
-                yield db
-            finally:
-                db.close()
+            yield self._open()
         except sqlite3.Error as error:
+            self._own.db = None
             todo = "see that the folder exists, the disk is not full and no other program locks the file"
             raise StateError("OBS-ROLL-011", f"the rollout store failed: {error}", where=str(self._path), todo=todo) from error
+
+    def _open(self) -> sqlite3.Connection:
+        held: tuple[int, sqlite3.Connection] | None = getattr(self._own, "db", None)
+        if held and held[0] == os.getpid():  # a connection must not cross a fork
+            return held[1]
+        db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # an intent must be on disk before we act on it
+        if db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'records_remain'").fetchone()[0] == 0:
+            db.executescript(_SCHEMA)
+        self._own.db = (os.getpid(), db)
+        return db
 
 
 def process_owner() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -26,19 +26,10 @@ CREATE TABLE IF NOT EXISTS sample (
   series INTEGER NOT NULL, at REAL NOT NULL, value REAL NOT NULL, PRIMARY KEY (series, at)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS document (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_THIN = """
-DELETE FROM sample WHERE (series, at) IN (
-  SELECT series, at FROM (
-    SELECT series, at, value, kind,
-      LAG(value) OVER (PARTITION BY series ORDER BY at) AS earlier,
-      LEAD(value) OVER (PARTITION BY series ORDER BY at) AS later,
-      ROW_NUMBER() OVER (PARTITION BY series, CAST(at / :slot AS INTEGER) ORDER BY at) AS from_first,
-      ROW_NUMBER() OVER (PARTITION BY series, CAST(at / :slot AS INTEGER) ORDER BY at DESC) AS from_last
-    FROM sample JOIN series ON series.id = sample.series WHERE at >= :since AND at < :until)
-  WHERE from_first > 1 AND from_last > 1 AND NOT (kind = 'counter' AND (value < earlier OR later < value)))
-"""
 RAW_SECONDS, SLOT_SECONDS, RETENTION_SECONDS = 2 * 3600, 300, 35 * 86_400
 _BUSY_SECONDS = 5.0
+_BATCH = 50  # series thinned at once; scrapes wait for no more than that
+Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 class SampleStore:
@@ -51,7 +42,7 @@ class SampleStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._ids: dict[tuple[str, str], int] = {}
+        self._ids: dict[Key, int] = {}
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
@@ -70,14 +61,24 @@ class SampleStore:
                 raise
 
     def thin(self, now: float) -> None:
-        """Drop what is older than 35 days; thin what is older than 2 hours. Counts stay exact."""
+        """Drop what is older than 35 days; thin what is older than 2 hours. Counts stay exact. Cheap to call often."""
         until = (now - RAW_SECONDS) // SLOT_SECONDS * SLOT_SECONDS
         since = float(self.document("thinned_until") or 0)
+        if until <= since:
+            return
+        with self._lock, self._translated():
+            known = self._database.execute("SELECT id, kind FROM series").fetchall()
+        for first in range(0, len(known), _BATCH):
+            with self._lock, self._translated(), self._database:
+                for number, kind in known[first : first + _BATCH]:
+                    read = "SELECT at, value FROM sample WHERE series = ? AND at >= ? AND at < ? ORDER BY at"
+                    samples = self._database.execute(read, (number, since, until)).fetchall()
+                    dropped = ((number, at) for at in redundant(samples, is_counter=kind == "counter"))
+                    self._database.executemany("DELETE FROM sample WHERE series = ? AND at = ?", dropped)
+                    self._database.execute("DELETE FROM sample WHERE series = ? AND at < ?", (number, now - RETENTION_SECONDS))
+        # Thinning twice changes nothing, so a stop before this line costs only the work.
+        self.keep("thinned_until", str(until))
         with self._lock, self._translated(), self._database:
-            self._database.execute("DELETE FROM sample WHERE at < ?", (now - RETENTION_SECONDS,))
-            if until > since:
-                self._database.execute(_THIN, {"slot": SLOT_SECONDS, "since": since, "until": until})
-                self._database.execute("INSERT OR REPLACE INTO document VALUES ('thinned_until', ?)", (str(until),))
             self._database.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM sample WHERE sample.series = series.id)")
             self._ids.clear()
 
@@ -98,11 +99,14 @@ class SampleStore:
             self._database.close()
 
     def _id(self, sample: Sample) -> int:
-        key = (sample.name, json.dumps(dict(sample.labels), sort_keys=True))
-        if key not in self._ids:
-            self._database.execute("INSERT OR IGNORE INTO series (name, labels, kind) VALUES (?, ?, ?)", (*key, sample.kind))
-            self._ids[key] = int(self._database.execute("SELECT id FROM series WHERE name = ? AND labels = ?", key).fetchone()[0])
-        return self._ids[key]
+        key = (sample.name, frozenset(sample.labels.items()))
+        found = self._ids.get(key)
+        if found is None:
+            row = (sample.name, json.dumps(dict(sample.labels), sort_keys=True))
+            self._database.execute("INSERT OR IGNORE INTO series (name, labels, kind) VALUES (?, ?, ?)", (*row, sample.kind))
+            found = int(self._database.execute("SELECT id FROM series WHERE name = ? AND labels = ?", row).fetchone()[0])
+            self._ids[key] = found
+        return found
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -111,6 +115,16 @@ class SampleStore:
         except (sqlite3.Error, OSError) as error:
             what = f"the sample store cannot be used ({error})"
             raise StateError("OBS-STORE-001", what, where=str(self.path), todo="check free space and who owns the file") from error
+
+
+def redundant(samples: Sequence[tuple[float, float]], *, is_counter: bool) -> list[float]:
+    """Return the times of samples (in time order) whose loss changes no count between the edges of five-minute slots."""
+    out = []
+    for (before, earlier), (at, value), (after, later) in zip(samples, samples[1:], samples[2:], strict=False):
+        inside = before // SLOT_SECONDS == at // SLOT_SECONDS == after // SLOT_SECONDS
+        if inside and not (is_counter and (value < earlier or later < value)):
+            out.append(at)
+    return out
 
 
 class EmbeddedCounters:

@@ -114,10 +114,11 @@ class PrometheusTelemetry:
         # Only one of the two is exported: a job answers no requests, a server runs no stages, until it is asked to.
         self._requests: OutcomeMeter | None = None
         self._stages: OutcomeMeter | None = None
+        # In a forked child neither is, until the first observation wakes it.
         if self.stage_name in (STAGE_SERVE, STAGE_INGRESS):
-            self._requests = metrics.request_meter(*self._owner)
+            self._requests = None if process.asleep else metrics.request_meter(*self._owner)
         else:
-            self._stages = metrics.stage_meter(*self._owner)
+            self._stages = None if process.asleep else metrics.stage_meter(*self._owner)
         self._capture: Callable[[Any], object] | None = None
         if self._reference is not None:
             self._start_drift(process, self._reference)
@@ -156,17 +157,17 @@ class PrometheusTelemetry:
         self._process.metrics.drop(self.service, self.revision, DROPPED_ERROR)
 
     def _request_meter(self) -> OutcomeMeter:
+        """Return the meter of requests; wakes a forked child and makes the series of a job that answers requests after all."""
         if self._process.asleep:
             self._process.start(f"{self.service}-{self.stage_name}-{self.revision}")
-        if self._requests is None:
-            self._requests = self._process.metrics.request_meter(*self._owner)
+        self._requests = self._process.metrics.request_meter(*self._owner)
         return self._requests
 
     def _stage_meter(self) -> OutcomeMeter:
+        """Return the meter of stage runs; see `_request_meter`."""
         if self._process.asleep:
             self._process.start(f"{self.service}-{self.stage_name}-{self.revision}")
-        if self._stages is None:
-            self._stages = self._process.metrics.stage_meter(*self._owner)
+        self._stages = self._process.metrics.stage_meter(*self._owner)
         return self._stages
 
 
@@ -242,7 +243,7 @@ class _Request(_Timed):
     __slots__ = ()
 
     def _find_meter(self) -> OutcomeMeter:
-        return self._telemetry._request_meter()
+        return self._telemetry._requests or self._telemetry._request_meter()
 
     def client_error(self) -> None:
         self._outcome = OUTCOME_CLIENT_ERROR
@@ -266,7 +267,7 @@ class _StageRun(_Timed):
     _always_traced = True
 
     def _find_meter(self) -> OutcomeMeter:
-        return self._telemetry._stage_meter()
+        return self._telemetry._stages or self._telemetry._stage_meter()
 
     def rows(self, count: int) -> None:
         try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     help="Run a collector and serve its metrics until SIGTERM.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     help="Make reference profiles and compare tables with them.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

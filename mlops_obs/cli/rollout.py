@@ -252,11 +252,21 @@ def _read_spec(service: str, file: Path | None, flags: dict[str, str | None]) ->
             parse_rollout(read, lambda _: str(file))
         document.update(read if isinstance(read, dict) else {})
         places = {str(key): locate((str(key),)) for key in document if key in (read if isinstance(read, dict) else {})}
+        document["package"] = _absolute(document.get("package"), file.parent)
     for key, value in flags.items():
         if value is not None:
             document[key] = [_percent(part) for part in value.split(",")] if key == "steps" else value
             places.pop(key, None)
+    if flags["package"]:
+        document["package"] = _absolute(flags["package"], Path())
+    if document.get("package") is None:
+        document.pop("package", None)
     return parse_rollout(document, lambda key: places.get(key, str(file or "")))
+
+
+def _absolute(package: Any, folder: Path) -> Any:
+    """Resolve the path of an existing package: the controller runs in another folder. URIs and unknown paths stay as written."""
+    return str((folder / package).resolve()) if isinstance(package, str) and (folder / package).exists() else package
 
 
 def _percent(text: str) -> int | str:

@@ -149,7 +149,7 @@ def _open(frame: Frame, label: str) -> str:
 
 def _time_axis(frame: Frame) -> list[str]:
     parts = [f'<line class="axis" x1="{frame.left:.1f}" x2="{frame.edge:.1f}" y1="{frame.bottom:.1f}" y2="{frame.bottom:.1f}"/>']
-    for at, text in time_ticks(frame.start, frame.end, max(2, int((frame.edge - frame.left) / 82))):
+    for at, text in time_ticks(frame.start, frame.end, max(3, int((frame.edge - frame.left) / 82))):
         parts.append(f'<text x="{frame.x(at):.1f}" y="{frame.bottom + 16:.1f}" text-anchor="middle">{text}</text>')
     return parts
 

@@ -13,7 +13,7 @@ from html import escape
 
 from mlops_obs import metric_names as names
 from mlops_obs.dashboards import report_words as words
-from mlops_obs.dashboards.charts import Frame, Line, Mark, Point, lanes, time_chart
+from mlops_obs.dashboards.charts import Frame, Line, Mark, lanes, time_chart
 from mlops_obs.dashboards.figures import clock, format_value
 from mlops_obs.dashboards.report_data import (
     Record,
@@ -22,6 +22,7 @@ from mlops_obs.dashboards.report_data import (
     budget_line,
     counted,
     error_line,
+    evidence_lines,
     latency_lines,
     revisions_seen,
     stories,
@@ -40,7 +41,7 @@ h1{font-size:clamp(28px,4.2vw,44px);line-height:1.14;letter-spacing:-.022em;font
 h1 em{font-style:normal;color:var(--c)}
 .lede{font-size:17.5px;line-height:1.55;color:var(--soft);max-width:44em;text-wrap:pretty}
 .lede b{color:var(--ink);font-weight:600}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:0 28px;margin:36px 0 8px;padding:0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:20px 28px;margin:36px 0 8px;padding:0}
 .facts div{border-top:2px solid var(--c,var(--line));padding:10px 0 0}
 .facts dd{margin:0;font-size:27px;letter-spacing:-.02em;font-weight:600;line-height:1.15;font-variant-numeric:tabular-nums;
   color:var(--c,var(--ink))}
@@ -56,7 +57,7 @@ figcaption span{font-weight:400;color:var(--soft)}
 table{border-collapse:collapse;width:100%;margin-top:22px;font-size:14px;font-variant-numeric:tabular-nums}
 th{font-weight:500;color:var(--soft);text-align:left;font-size:12.5px;padding:0 14px 8px 0;vertical-align:bottom;line-height:1.3}
 td{padding:11px 14px 11px 0;border-top:1px solid var(--line);vertical-align:top;line-height:1.4}
-td.n,th.n{text-align:right}
+td.n,th.n{text-align:right;white-space:nowrap}
 td small{display:block;color:var(--soft);font-size:13px;max-width:36em;text-wrap:pretty}
 td b{font-weight:600;color:var(--c,var(--ink))}
 td .vs{color:var(--soft);font-size:13px}
@@ -72,8 +73,9 @@ pre{margin:0;padding:16px 20px;overflow-x:auto;font:13.5px/1.55 ui-monospace,SFM
 .two{display:grid;grid-template-columns:1fr 1fr;gap:8px 40px}.two figure svg{min-width:0}
 footer{margin-top:64px;padding-top:16px;border-top:1px solid var(--line);color:var(--soft);font-size:13px;max-width:60em}
 .tablewrap{overflow-x:auto}
-@media (max-width:760px){main{padding:32px 18px 48px}.two{grid-template-columns:1fr}section{margin-top:44px}}
+@media screen and (max-width:760px){main{padding:32px 18px 48px}.two{grid-template-columns:1fr}section{margin-top:44px}}
 @media print{main{padding:0;max-width:none}section{margin-top:30px}h1{margin-top:20px;font-size:30px}.facts dd{font-size:21px}
+  .two svg text{font-size:10px}svg text{font-size:13px}
   figure{overflow:visible}@page{margin:16mm 14mm}}
 """
 
@@ -176,24 +178,13 @@ def _evidence(data: ReportData, told: Sequence[Story], colours: dict[str, str], 
     bounds = [number for story in told for r in story.decisions for number in words.bounds(r)]
     lines: list[Line] = []
     for story in told:
-        for index, test in enumerate(("errors", "slow")):
-            points: list[Point] = []
-            for one in data.evidence:
-                if one.labels.get(names.REVISION) == story.canary and one.labels.get(names.TEST) == test:
-                    points += [(at, value) for at, value in one.samples if story.began <= at <= story.ended]
-            points.sort()
-            if points:
-                lines.append(
-                    Line(
-                        f"{story.canary} {test}",
-                        points,
-                        colours[story.canary],
-                        quiet=bool(index) and max(value or 0 for _, value in points) < 0.3,
-                    )
-                )
+        for test, points in evidence_lines(data.records, story).items():
+            flat = max(value or 0 for _, value in points) < 0.3
+            lines.append(Line(f"{story.canary} {test}", points, colours.get(story.canary, "s3"), quiet=flat and test != "errors"))
     about = (
         "Each request is one piece of evidence for or against the new revision, compared with what the stable one did in the same seconds. "
-        "At the dashed line the odds are beyond chance, and the controller rolls back. Looking often does not raise the false alarm rate."
+        "At the dashed line chance has stopped being an explanation, and the controller rolls back. "
+        "Looking often does not raise the false alarm rate."
     )
     if not lines:
         return _section("The evidence against each revision", about, '<p class="empty">No evidence was recorded in this time.</p>')
@@ -203,7 +194,11 @@ def _evidence(data: ReportData, told: Sequence[Story], colours: dict[str, str], 
     return _section(
         "The evidence against each revision",
         about,
-        _figure("Odds that it is worse", "logarithmic", time_chart(lines, frame, marks=quiet, limits=limits, label="Evidence")),
+        _figure(
+            "Evidence that it is worse",
+            "as odds against chance, logarithmic",
+            time_chart(lines, frame, marks=quiet, limits=limits, label="Evidence"),
+        ),
     )
 
 
@@ -221,9 +216,13 @@ def _decisions(told: Sequence[Story], decisions: Sequence[Record]) -> str:
         )
     head = (
         '<tr><th></th><th>Time</th><th>Decision, and the reason as recorded</th><th class="n">Failed,<br>new against stable</th>'
-        '<th class="n">Slow,<br>new against stable</th><th class="n">Odds that<br>it is worse</th></tr>'
+        '<th class="n">Slow,<br>new against stable</th><th class="n">Evidence that<br>it is worse</th></tr>'
     )
-    return _section("Every decision", "With the counts it rested on.", f'<div class="tablewrap"><table>{head}{"".join(rows)}</table></div>')
+    return _section(
+        "Every decision",
+        "With the counts it rested on. Looks that changed nothing are left out; obs rollout history has them all.",
+        f'<div class="tablewrap"><table>{head}{"".join(rows)}</table></div>',
+    )
 
 
 def _pages(data: ReportData) -> str:

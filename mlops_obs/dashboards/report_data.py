@@ -17,6 +17,8 @@ from mlops_obs.dashboards.charts import Point
 from mlops_obs.slo.counters import CounterSource, Series, increase, sum_increase
 
 Record = Mapping[str, Any]
+RETREATS = {"RolledBack": "rollback", "Aborted": "abort"}  # phase -> the act that leads there
+OVER = {"Promoted", *RETREATS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,6 @@ class ReportData:
     records: Sequence[Record]
     requests: Sequence[Series]
     durations: Sequence[Series]
-    evidence: Sequence[Series] = ()
     pages: Sequence[PageArrival] = ()
     stages: Sequence[StageTiming] = ()
     promises: Sequence[Promise] = ()
@@ -89,7 +90,6 @@ def collect(
         sorted(records, key=lambda record: float(record["at"])),
         source.series(names.REQUESTS.name, ingress, started, ended),
         source.series(f"{names.REQUEST_DURATION.name}_bucket", ingress, started, ended),
-        source.series(names.ROLLOUT_EVIDENCE.name, {names.SERVICE: service}, started, ended),
         pages,
         stages,
         promises,
@@ -119,21 +119,48 @@ def stories(records: Sequence[Record]) -> list[Story]:
 
 
 def _story(group: list[Record]) -> Story:
-    befores = [weights for record in group if (weights := record.get("weights_before"))]
-    first = dict(befores[0]) if befores else {}
-    stable = max(first, key=lambda revision: first[revision], default="")
-    moved = {revision for record in group for revision in (record.get("weights_after") or {})} - {stable}
-    canary = str(next((record["canary"] for record in group if record.get("canary")), "") or next(iter(sorted(moved)), ""))
-    acted = [record for record in group if record.get("kind") == "result" and canary in (record.get("weights_after") or {})]
-    told = tuple(record for record in group if record.get("kind") == "decision" and record.get("action") != "wait")
-    over = next((record for record in reversed(group) if record.get("phase") in ("Promoted", "RolledBack", "Aborted")), group[-1])
-    began = float(acted[0]["at"]) if acted else float(group[0]["at"])
-    return Story(canary, stable, str(over.get("phase", "")), began, float(over["at"]), over, told)
+    canary, stable = (next((str(r[role]) for r in reversed(group) if r.get(role)), "") for role in ("canary", "stable"))
+    done = [record for record in group if record.get("kind") == "result" and record.get("ok", True)]
+    began = next((record for record in done if (record.get("weights_after") or {}).get(canary)), group[0])
+    phase = str(group[-1].get("phase", ""))
+    over = next((record for record in group if record.get("phase") == phase and phase in OVER), group[-1])
+    if phase in RETREATS:  # traffic has gone back when that act succeeded; the target's confirmation comes a look later
+        over = next((record for record in done if record.get("action") == RETREATS[phase]), over)
+    return Story(canary, stable, phase, float(began["at"]), float(over["at"]), over, tuple(_told(group)))
+
+
+def _told(group: Sequence[Record]) -> list[Record]:
+    """The records worth a line: decisions but waiting, what people asked for, and acts that failed; repetitions once."""
+    told: list[Record] = []
+    for record in group:
+        kind, action = record.get("kind"), record.get("action")
+        asked = kind == "request" and action != "start"
+        if not (asked or (kind == "decision" and action != "wait") or (kind == "result" and not record.get("ok", True))):
+            continue
+        same = ("kind", "action", "weights_after", "ok")
+        if not told or asked or any(told[-1].get(key) != record.get(key) for key in same):
+            told.append(record)
+    return told
+
+
+def evidence_lines(group: Sequence[Record], story: Story) -> dict[str, list[Point]]:
+    """Return log10 of the e-value by test over time, as recorded at each look of the controller."""
+    lines: dict[str, list[Point]] = {}
+    for record in group:
+        tests = (record.get("evidence") or {}).get("tests") or {}
+        if record.get("canary") == story.canary and record.get("kind") == "decision" and float(record["at"]) <= story.ended + 1:
+            for test, numbers in tests.items():
+                lines.setdefault(test, [(story.began, 0.0)]).append((float(record["at"]), float(numbers["log10_e"])))
+    return {test: [(at, value) for at, value in points if at >= story.began] for test, points in lines.items()}
 
 
 def weight_lines(data: ReportData, start: float) -> dict[str, list[Point]]:
     """Return the share of traffic by revision as steps, from the results of acts: what was applied, not what was wished."""
-    moves = [(float(r["at"]), dict(r["weights_after"])) for r in data.records if r.get("kind") == "result" and r.get("weights_after")]
+    moves = [
+        (float(r["at"]), dict(r["weights_after"]))
+        for r in data.records
+        if r.get("kind") == "result" and r.get("ok", True) and r.get("weights_after")
+    ]
     before = next((dict(r["weights_before"]) for r in data.records if r.get("weights_before")), {})
     steps = [(start, before), *moves, (data.ended, moves[-1][1] if moves else before)]
     revisions = sorted({revision for _, weights in steps for revision in weights})

@@ -80,7 +80,7 @@ def deed(record: Record, told: Sequence[Story]) -> str:
     known = {
         "deploy": f"Load {canary}, no traffic yet",
         "advance": f"Raise {canary}{share}",
-        "promote": f"Promote {canary}",
+        "promote": f"Promote {canary}" if record.get("phase") == "Promoted" else f"Let {canary} go on{share}",
         "rollback": f"Roll back {canary}",
         "abort": f"Stop {canary}",
         "pause": "Pause",
@@ -88,11 +88,16 @@ def deed(record: Record, told: Sequence[Story]) -> str:
         "hold": "Hold: change nothing",
     }
     action = str(record.get("action", ""))
-    return known.get(action, action)
+    if record.get("kind") == "request":
+        return f"{record.get('actor') or 'Somebody'} asks to {action}"
+    deed = known.get(action, action)
+    return deed if record.get("ok", True) else f"Did not succeed: {deed}"
 
 
 def tone(record: Record) -> str:
     """The tone of a decision: only a rollback is red."""
+    if not record.get("ok", True):
+        return "warn"
     return {"rollback": "bad", "abort": "warn", "hold": "warn", "promote": "good"}.get(str(record.get("action")), "soft")
 
 

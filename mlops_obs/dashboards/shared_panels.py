@@ -20,7 +20,7 @@ REVISION = Variable("revision", "Revision", q.label_values(m.REQUESTS, m.REVISIO
 MARKERS = (
     Marker("Rollbacks", q.action_times("rollback"), "bad", "rolled back {{revision}}"),
     Marker("Promotions", q.action_times("promote"), "good", "promoted {{revision}}"),
-    Marker("Traffic steps", q.action_times("!~rollback|promote|wait"), "info", "{{action}} {{revision}}"),
+    Marker("Traffic steps", q.action_times("~deploy|advance|abort|pause|resume"), "info", "{{action}} {{revision}}"),
 )
 INGRESS = {m.STAGE: m.STAGE_INGRESS}
 BUDGET: Steps = ("bad", ((0.0, "warn"), (0.25, "good")))

@@ -113,20 +113,14 @@ def _traceparent_finder(func: Callable[..., Any]) -> Callable[[tuple[Any, ...], 
         names = list(inspect.signature(func).parameters)
     except (TypeError, ValueError):
         names = []
-
-    def argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if name in kwargs:
-            return kwargs[name]
-        position = names.index(name)
-        return args[position] if position < len(args) else None
+    name = next((one for one in ("traceparent", "headers") if one in names), "")
+    position = names.index(name) if name else 0
 
     def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         try:
-            if "traceparent" in names:
-                return _text(argument("traceparent", args, kwargs))
-            if "headers" in names:
-                headers = argument("headers", args, kwargs)
-                return _text(headers.get("traceparent")) if headers else None
+            if name:
+                value = args[position] if position < len(args) else kwargs.get(name)
+                return _text(value.get("traceparent") if value and name == "headers" else value)
             for value in args[:2]:
                 headers = getattr(value, "headers", None)
                 if headers is not None:

@@ -77,7 +77,7 @@ def _retreat(state: RolloutState, seen: Seen, now: float) -> Decision:
     share = found.get(canary, 0)
     if share == 0 or state.step < 0:  # before the first step nothing of ours has touched the traffic
         phase = "Aborted" if verb == "abort" else "RolledBack"
-        return Decision(_with(state, phase=phase, reason=state.why, desired=found, ended_at=now), verb, state.why)
+        return Decision(_with(state, phase=phase, reason=state.why, desired={**found, canary: 0}, ended_at=now), verb, state.why)
     if now < state.retry_at:
         return Decision(state, "wait", state.reason)
     weights = {**found, state.stable: found.get(state.stable, 0) + share, canary: 0}

@@ -21,13 +21,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mlops_obs.adapters.discovery import prune_dead
 from mlops_obs.errors import ObsError, PlatformError
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
 SERVICE, STABLE = "credit-risk", "v1"
-_GRACE_SECONDS = 8.0
+_SERVE_SECONDS, _GRACE_SECONDS = 8.0, 5.0
 # Serve's defaults hop between threads and log each request: on two cores that costs more than the model does.
 _RAY_ENV = {
     "RAY_AUTH_MODE": "disabled",  # tokens switch themselves on where a token file lies about, and then our own controller is refused
@@ -63,7 +64,12 @@ def step(name: str, note: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        say(name, "error", seconds=round(time.monotonic() - began, 2), note=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        say(
+            name,
+            "error",
+            seconds=round(time.monotonic() - began, 2),
+            note=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        )
         raise
     say(name, "done", seconds=round(time.monotonic() - began, 2), note=note)
 
@@ -128,19 +134,31 @@ def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[],
 def shut_down() -> None:
     """End Serve and Ray, and every descendant that is still there after some seconds."""
     family = _descendants(os.getpid())
+    # In a thread, because Serve waits up to 30 s for a controller that may be gone; replicas have long drained by then.
+    closing = threading.Thread(target=_close_serve, daemon=True)
+    closing.start()
+    closing.join(_SERVE_SECONDS)
     with contextlib.suppress(Exception):
         import ray
-        from ray import serve
 
-        if ray.is_initialized():
-            serve.shutdown()
-            ray.shutdown()
+        ray.shutdown()
     deadline = time.monotonic() + _GRACE_SECONDS
     while (left := [pid for pid, started in family.items() if _started(pid) == started]) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    prune_dead(Path(os.environ.get("MLOPS_OBS_DISCOVERY_DIR") or "discovery"))  # Ray kills its workers: they cannot withdraw themselves
+
+
+def _close_serve() -> None:
+    with contextlib.suppress(Exception):
+        import ray
+
+        if ray.is_initialized():
+            from ray import serve
+
+            serve.shutdown()
 
 
 def main() -> int:
@@ -172,7 +190,12 @@ def main() -> int:
         say("stack", "error", note=str(error))
         code = error.exit_code
     except Exception as error:  # noqa: BLE001 - people get one line; Ray's logs keep the rest
-        said = PlatformError("OBS-STK-002", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", where=str(options.out), todo="read the logs of Ray")
+        said = PlatformError(
+            "OBS-STK-002",
+            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            where=str(options.out),
+            todo="read the logs of Ray",
+        )
         say("stack", "error", note=str(said))
         code = said.exit_code
     finally:
@@ -188,7 +211,9 @@ def _claim(port: int) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise PlatformError("OBS-STK-001", f"port {port} cannot be used: {error.strerror}", where="--http-port", todo="choose another, or 0") from error
+            raise PlatformError(
+                "OBS-STK-001", f"port {port} cannot be used: {error.strerror}", where="--http-port", todo="choose another, or 0"
+            ) from error
         return int(probe.getsockname()[1])
 
 

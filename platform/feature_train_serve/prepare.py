@@ -92,6 +92,7 @@ def prepare(out: Path, seed: int, progress: Progress, data: Path | None = None, 
         note(f"{report.values:,} values equal bit for bit")
 
     packages = {recipe.revision: _train(recipe, out, training_set, seed, store, progress, data is None) for recipe in RECIPES}
+    (out / "checkpoints").rmdir()
     listing = out / "customers.txt"
     _write_text(listing, "".join(f"{name}\n" for name in customers))
     store.close()

@@ -3,6 +3,8 @@
 Open loop: a request leaves when its time has come, whether or not the last one was answered, and its latency counts
 from that time. A generator that waits for answers slows down with the server and hides the very stall it should show.
 Half of the customers cause most of the requests, as in any bank; a few requests ask for several customers at once.
+With `--store` the customers also live on: their events (synthetic) reach the online store every second, so that
+features are fresh for as long as somebody feeds them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import aiohttp
+
+from feature_train_serve.features.online import OnlineStore
+from feature_train_serve.simulator.feed import LiveFeed
+from mlops_obs.errors import StateError
 
 _TIMEOUT_SECONDS = 10.0
 _FLUSH_SECONDS = 0.5
@@ -84,6 +90,17 @@ class Log:
         return {"requests": self.outcomes.total(), "failed": sum(one["failed"] for one in revisions.values()), "revisions": revisions}
 
 
+async def live(feed: LiveFeed, stop: asyncio.Event) -> None:
+    """Let the customers live on once a second until `stop`; a store that is busy is tried again."""
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(feed.tick)
+        except StateError as error:
+            sys.stderr.write(f"traffic: {error}\n")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+
+
 async def drive(url: str, service: str, todo: Iterator[Call], log: Log, stop: asyncio.Event) -> None:
     """Make the calls of `todo` until `stop` is set, then wait for the answers still under way."""
     pending: set[asyncio.Task[None]] = set()
@@ -127,7 +144,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     customers = read_customers(options.customers)
     with options.log.open("a", encoding="utf-8") as stream:
         log = Log(stream)
+        feeding = asyncio.create_task(live(LiveFeed(OnlineStore(options.store), options.seed), stop)) if options.store else None
         await drive(options.url, options.service, calls(customers, options.rps, options.seed), log, stop)
+        if feeding:
+            await feeding
     return log.summary()
 
 
@@ -144,10 +164,13 @@ def main() -> None:
     parser.add_argument("--service", default="credit-risk", help="model name in the URL")
     parser.add_argument("--rps", type=float, default=30.0, help="mean requests per second")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same calls")
+    parser.add_argument("--store", type=Path, help="online store to feed with live (synthetic) events")
     parser.add_argument("--log", type=Path, required=True, help="JSON-lines file to append to")
     options = parser.parse_args()
     try:
         summary = asyncio.run(run(options))
+    except StateError as error:
+        sys.exit(f"traffic: {error}")
     except OSError as error:
         sys.exit(f"traffic: {error.filename or options.url}: {error.strerror or error} [OBS-TRF-001]")
     sys.stdout.write(json.dumps(summary) + "\n")

@@ -112,6 +112,18 @@ def test_the_phases_always_sum_to_the_wall_time(events):
     assert sum(seconds(meter).values()) == (0 if first is None else last - first)
 
 
+def test_a_phase_that_another_thread_leaves_first_does_not_end_the_inner_one(meter, clock):
+    outer, inner = meter.phase("compute"), meter.phase("checkpoint")
+    outer.__enter__()
+    inner.__enter__()
+    clock.now += 1
+    outer.__exit__(None, None, None)
+    clock.now += 10
+    inner.__exit__(None, None, None)
+
+    assert seconds(meter) == {"checkpoint": 11}
+
+
 def test_a_clock_that_steps_back_takes_no_time_away(meter, clock):
     with meter.phase("compute"):
         clock.now += 3

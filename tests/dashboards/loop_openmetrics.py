@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from loop_scenario import ACTS, END, SERVICE, T0, scenario
+from loop_scenario import ACTS, END, SERVICE, T0, evidence, scenario
 
 from mlops_obs import metric_names as m
 
@@ -29,8 +29,8 @@ def _series() -> Iterator[tuple[str, Mapping[str, str], Samples]]:
         yield m.REQUESTS.name, one.labels, one.samples
     for one in data.durations:
         yield f"{m.REQUEST_DURATION.name}_bucket", one.labels, one.samples
-    for one in data.evidence:
-        yield m.ROLLOUT_EVIDENCE.name, one.labels, one.samples
+    for (revision, test), samples in evidence().items():
+        yield m.ROLLOUT_EVIDENCE.name, {"service": SERVICE, "revision": revision, "test": test}, samples
     yield from _rollout(times)
     yield from _slo(times)
     service, v2 = {"service": SERVICE}, {"service": SERVICE, "revision": "v2"}

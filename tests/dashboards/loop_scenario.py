@@ -35,6 +35,16 @@ Runbook    http://127.0.0.1:9000/runbooks/AvailabilityBudgetBurn
 Dashboard  http://127.0.0.1:9000/d/mlops-obs-service?var-service=credit-risk"""
 
 
+def evidence() -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """log10 of the e-values by revision and test, at each look."""
+    return {
+        ("v2", "errors"): [(T0 + s, -0.1 - (s - 116) * 0.012) for s in range(117, 157)],
+        ("v2", "slow"): [(T0 + s, -0.05 - (s - 116) * 0.006) for s in range(117, 157)],
+        ("v3", "errors"): [(T0 + s, 0.0 if s < 173 else min(1.02 * (s - 172), 7.9)) for s in range(172, 181)],
+        ("v3", "slow"): [(T0 + s, 0.0 if s < 174 else min(0.4 * (s - 173), 2.9)) for s in range(172, 181)],
+    }
+
+
 def scenario(*, rolled_back: bool = True) -> ReportData:
     """Return the run; without the rollback, as it looks while v3 is still being watched."""
     rng = random.Random(7)
@@ -59,14 +69,7 @@ def scenario(*, rolled_back: bool = True) -> ReportData:
                 requests.setdefault((revision, outcome), []).append((T0 + second, float(counts.get((revision, outcome), 0))))
             for bound in bounds:
                 durations.setdefault((revision, bound), []).append((T0 + second, float(buckets.get((revision, bound), 0))))
-    evidence = {
-        ("v2", "errors"): [(T0 + s, -0.1 - (s - 116) * 0.012) for s in range(117, 157)],
-        ("v2", "slow"): [(T0 + s, -0.05 - (s - 116) * 0.006) for s in range(117, 157)],
-        ("v3", "errors"): [(T0 + s, 0.0 if s < 173 else min(1.02 * (s - 172), 7.9)) for s in range(172, 181)],
-        ("v3", "slow"): [(T0 + s, 0.0 if s < 174 else min(0.4 * (s - 173), 2.9)) for s in range(172, 181)],
-    }
     labels = {"service": SERVICE, "stage": "ingress"}
-    text = PAGE
     return ReportData(
         SERVICE,
         T0,
@@ -74,8 +77,7 @@ def scenario(*, rolled_back: bool = True) -> ReportData:
         _records(acts),
         [Series({**labels, "revision": r, "outcome": o}, s) for (r, o), s in requests.items()],
         [Series({**labels, "revision": r, "le": "+Inf" if math.isinf(b) else str(b)}, s) for (r, b), s in durations.items()],
-        [Series({"service": SERVICE, "revision": r, "test": t}, s) for (r, t), s in evidence.items() if rolled_back or r != "v3"],
-        (PageArrival(T0 + 184, text, {"commonLabels": {"alertname": "AvailabilityBudgetBurn", "service": SERVICE, "revision": "v3"}}),)
+        (PageArrival(T0 + 184, PAGE, {"commonLabels": {"alertname": "AvailabilityBudgetBurn", "service": SERVICE, "revision": "v3"}}),)
         if rolled_back
         else (),
         (
@@ -93,46 +95,61 @@ def scenario(*, rolled_back: bool = True) -> ReportData:
 
 
 def _records(acts: list[tuple[float, dict[str, int], str, str, str]]) -> list[dict[str, Any]]:
+    """Decisions, results and the looks that changed nothing, shaped as the controller writes them."""
     records: list[dict[str, Any]] = []
     before = {"v1": 100}
     for at, weights, action, canary, phase in acts:
-        stable = "v1" if canary == "v2" else "v2"
-        bad = action == "rollback"
-        total = int((at - (112 if canary == "v2" else 167)) * 8)
-        tests = {
-            name: {
-                "test": name,
-                "canary_bad": (31 if name == "errors" else 14) if bad else 0,
-                "canary_total": 74 if bad else total,
-                "stable_bad": 0,
-                "stable_total": 210 if bad else total * 2,
-                "log10_e": 7.9 if bad else -0.3,
-                "log10_e_peak": (7.9 if name == "errors" else 2.9) if bad else 0.0,
-                "log10_bound": 2.30103,
-                "difference_upper": 0.031,
-                "margin": 0.05,
-            }
-            for name in ("errors", "slow")
-        }
-        reason = {
-            "deploy": f"{canary} is ready to take traffic",
-            "rollback": f"41.9% (31/74) of {canary}'s requests failed against 0.0% (0/210) of {stable}'s; evidence 10^8:1 >= 200:1",
-            "promote": f"{canary} is at most 3.1% worse (errors, margin 5.0%) and has all the traffic",
-            "advance": f"{canary} is at most 3.1% worse (errors, margin 5.0%)"
-            if total > 40
-            else f"{canary} is ready and {stable} is healthy",
-        }[action]
-        base = {
-            "rollout": f"{SERVICE}-{canary}",
-            "service": SERVICE,
-            "phase": phase,
-            "action": action,
-            "reason": reason,
-            "actor": "controller",
-        }
-        base |= {"weights_before": before, "weights_after": weights}
-        evidence = {"verdict": "condemned" if bad else "accepted", "slices": 9, "tests": tests if total > 40 else {}}
-        records.append({**base, "at": T0 + at, "kind": "decision", "evidence": evidence})
-        records.append({**base, "at": T0 + at + 0.4, "kind": "result", "evidence": {}})
+        for look in range(int(records[-1]["at"] - T0) + 2 if records else int(at), int(at), 2):
+            records.append(_record(look, before, before, "wait", canary, "Progressing"))
+        acted = _record(at, before, weights, action, canary, phase)
+        records += [acted, {**acted, "at": T0 + at + 0.4, "kind": "result"}]
         before = weights
     return records
+
+
+def _record(at: float, before: dict[str, int], after: dict[str, int], action: str, canary: str, phase: str) -> dict[str, Any]:
+    stable = "v1" if canary == "v2" else "v2"
+    looks = {test: [value for t, value in points if t <= T0 + at] for (who, test), points in evidence().items() if who == canary}
+    bad = {"errors": 31, "slow": 14} if action == "rollback" else {}
+    total = 74 if bad else int((at - (112 if canary == "v2" else 167)) * 8)
+    tests = {
+        test: {
+            "test": test,
+            "canary_bad": bad.get(test, 0),
+            "canary_total": total,
+            "stable_bad": 0,
+            "stable_total": 210 if bad else total * 2,
+            "log10_e": values[-1],
+            "log10_e_peak": max(0.0, *values),
+            "log10_bound": 2.30103,
+            "difference_upper": 0.031,
+            "margin": 0.05,
+        }
+        for test, values in looks.items()
+        if values
+    }
+    reasons = {
+        "deploy": f"deploying {canary} at weight 0",
+        "advance": f"{canary} is at most 3.1% worse (errors, margin 5.0%)"
+        if tests
+        else f"{canary} is ready and {stable}'s requests can be seen",
+        "promote": f"{canary} is at most 3.1% worse (errors, margin 5.0%)",
+        "rollback": f"41.9% (31/74) of {canary}'s requests failed against 0.0% (0/210) of {stable}'s; evidence 10^8:1 >= 200:1",
+        "wait": "more requests are needed",
+    }
+    return {
+        "at": T0 + at,
+        "rollout": f"{SERVICE}-{canary}",
+        "service": SERVICE,
+        "canary": canary,
+        "stable": stable,
+        "kind": "decision",
+        "phase": phase,
+        "action": action,
+        "ok": True,
+        "weights_before": before,
+        "weights_after": after,
+        "reason": reasons[action],
+        "evidence": {"verdict": "undecided", "tests": tests},
+        "actor": "controller",
+    }

@@ -16,8 +16,8 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def _samples(metrics: ProcessMetrics, name: str) -> dict[tuple[str, ...], float]:
-    text = metrics.text()[0].decode()
+def _samples(metrics: ProcessMetrics, name: str, seconds: float = 60.0) -> dict[tuple[str, ...], float]:
+    text = metrics.text(seconds=seconds)[0].decode()
     return {tuple(s.labels.values()): s.value for family in parse_text(text) for s in family.samples if s.name == name}
 
 
@@ -103,7 +103,7 @@ def test_a_failing_collector_says_why_and_loses_nobody_elses_metrics(read: objec
 
 
 def test_a_hanging_collector_delays_a_scrape_but_never_stops_it_and_hangs_in_one_thread_only() -> None:
-    metrics = ProcessMetrics(read_seconds=0.05)
+    metrics = ProcessMetrics()
     release = threading.Event()
     calls = []
 
@@ -116,7 +116,7 @@ def test_a_hanging_collector_delays_a_scrape_but_never_stops_it_and_hangs_in_one
     metrics.register("rollout", "", lambda: [_weight("v2", 1.0)])
 
     for _ in range(3):
-        up = _samples(metrics, "mlops_obs_collector_up")
+        up = _samples(metrics, "mlops_obs_collector_up", seconds=0.5)
     assert (up["gpu", "timeout"], up["rollout", ""]) == (0.0, 1.0)
     assert len(calls) == 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlops_obs.adapters import telemetry
+from mlops_obs.adapters import metrics_server, telemetry
 from mlops_obs.adapters.telemetry_process import Process
 from mlops_obs.collectors.drift.sketch import ReferenceProfile
 from mlops_obs.errors import PlatformError
@@ -225,3 +225,8 @@ def test_a_discovery_folder_that_cannot_be_written_is_an_error_for_an_exporter_a
         telemetry.serve("exporter")
 
     assert "OBS-TEL-002" in caplog.text
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("1", 0.7), ("10", 7.0), ("1e9", 42.0), ("-1", 0.07), ("", 2.0), ("soon", 2.0)])
+def test_collectors_may_take_most_of_the_time_that_the_scraper_waits(header: str, seconds: float) -> None:
+    assert metrics_server._seconds(header) == pytest.approx(seconds)

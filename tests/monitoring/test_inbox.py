@@ -1,6 +1,9 @@
 """The on-call inbox: one page per incident, on disk before it is acknowledged."""
 
 import json
+import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -172,3 +175,18 @@ def test_a_port_in_use_ends_with_one_line_and_its_code(tmp_path: Path, capsys: p
 
     assert code == 1
     assert "OBS-PLAT-002" in capsys.readouterr().err
+
+
+@pytest.mark.stack
+def test_as_a_process_it_says_where_it_is_and_ends_in_order_on_sigterm(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mlops_obs.adapters.inbox", "--port", "0", "--dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    told = post(said["url"], notification())
+
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=30)[1]
+
+    assert (said["status"], told, process.returncode, errors) == ("ready", 200, 0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["page-000001.json"]

@@ -26,7 +26,7 @@ from mlops_obs.slo.prometheus_rules import render_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 LINKS = Links(dashboards="http://127.0.0.1:1/d", runbooks="http://127.0.0.1:1/runbooks")
-PATIENCE = 60.0
+PATIENCE = 120.0
 pytestmark = pytest.mark.stack
 
 

@@ -288,7 +288,7 @@ def test_a_late_regression_is_found_after_a_long_healthy_time(tmp_path):
     world = World(tmp_path, canary=(0.01, 0.02), stable=(0.01, 0.02), spec={"step_duration_min": "10m", "deadline": "1h"})
     world.start()
     controller = world.controller()
-    world.run(300, controller)
+    world.run(120, controller)
     world.canary = BAD
     turned = world.now
 

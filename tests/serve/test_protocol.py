@@ -29,7 +29,7 @@ def test_v1_answers_one_probability_per_customer_in_order(http):
     answer = http.post(V1, json=v1("c64", "c32"))
 
     assert answer.status_code == 200
-    assert {"predictions": [0.5, 0.25]} == answer.json()
+    assert answer.json() == {"predictions": [0.5, 0.25]}
 
 
 def test_v2_answers_an_fp32_tensor_and_repeats_the_request_id(http):
@@ -37,9 +37,9 @@ def test_v2_answers_an_fp32_tensor_and_repeats_the_request_id(http):
 
     assert answer.status_code == 200
     body = answer.json()
-    assert ("r-1", "credit-risk") == (body["id"], body["model_name"])
+    assert (body["id"], body["model_name"]) == ("r-1", "credit-risk")
     [tensor] = body["outputs"]
-    assert ("probability_of_default", "FP32", [2], [0.5, 0.25]) == (tensor["name"], tensor["datatype"], tensor["shape"], tensor["data"])
+    assert (tensor["name"], tensor["datatype"], tensor["shape"], tensor["data"]) == ("probability_of_default", "FP32", [2], [0.5, 0.25])
 
 
 def test_v2_without_an_id_gets_one(http):
@@ -52,8 +52,8 @@ def test_v2_without_an_id_gets_one(http):
 def test_v2_metadata_names_the_tensors(http):
     body = http.get("/v2/models/credit-risk").json()
 
-    assert "customer_id" == body["inputs"][0]["name"]
-    assert "probability_of_default" == body["outputs"][0]["name"]
+    assert body["inputs"][0]["name"] == "customer_id"
+    assert body["outputs"][0]["name"] == "probability_of_default"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_v2_metadata_names_the_tensors(http):
 def test_a_bad_request_is_a_400_with_one_line_of_json(http, path, sent):
     answer = http.post(path, **sent)
 
-    assert 400 == answer.status_code, answer.text
-    assert ["error"] == list(answer.json())
+    assert answer.status_code == 400, answer.text
+    assert list(answer.json()) == ["error"]
     assert "Traceback" not in answer.text
 
 
@@ -95,26 +95,26 @@ def test_a_bad_request_is_a_400_with_one_line_of_json(http, path, sent):
 def test_an_unknown_customer_is_a_404_that_names_the_customer(http, path, body):
     answer = http.post(path, json=body)
 
-    assert (404, {"error": "no features for customer nobody"}) == (answer.status_code, answer.json())
+    assert (answer.status_code, answer.json()) == (404, {"error": "no features for customer nobody"})
 
 
 @pytest.mark.parametrize("path", ["/v1/models/other:predict", "/v2/models/other/infer", "/nowhere"])
 def test_an_unknown_model_or_path_is_a_404_in_json(http, path):
     answer = http.post(path, json=v2("c1") if "v2" in path else v1("c1"))
 
-    assert 404 == answer.status_code
-    assert ["error"] == list(answer.json())
+    assert answer.status_code == 404
+    assert list(answer.json()) == ["error"]
 
 
 @pytest.mark.parametrize(("path", "body"), [(V1, v1("boom")), (V2, v2("boom"))])
 def test_a_failing_model_is_a_500_with_one_line_and_no_traceback(http, path, body):
     answer = http.post(path, json=body)
 
-    assert (500, {"error": "RuntimeError: amount 120000 is out of range"}) == (answer.status_code, answer.json())
+    assert (answer.status_code, answer.json()) == (500, {"error": "RuntimeError: amount 120000 is out of range"})
 
 
 def test_a_probability_that_is_no_number_is_a_failure_not_an_answer(http):
     answer = http.post(V1, json=v1("nan"))
 
-    assert 500 == answer.status_code
+    assert answer.status_code == 500
     assert answer.json()["error"].startswith("ArithmeticError")

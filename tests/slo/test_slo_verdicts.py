@@ -11,7 +11,9 @@ from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.verdict import Verdict, firing_alerts, slo_status
 
 AVAILABILITY = SLO(service="shop", team="web", name="a", objective="0.99", indicator={"type": "availability"}, group_by=["revision"])
-LATENCY = SLO(service="shop", team="web", name="l", objective="0.99", indicator={"type": "latency", "threshold": "1s"}, group_by=["revision"])
+LATENCY = SLO(
+    service="shop", team="web", name="l", objective="0.99", indicator={"type": "latency", "threshold": "1s"}, group_by=["revision"]
+)
 LINKS = Links(dashboards="http://g/d", runbooks="http://r")
 
 
@@ -112,7 +114,7 @@ def test_the_alert_says_what_burns_how_fast_and_what_was_done():
     rolled_back = History(names.ROLLOUT_ACTION_TIME.name, {"service": "shop", "revision": "v3", "action": "rollback"}, [now - 14] * 121)
     promoted = History(names.ROLLOUT_ACTION_TIME.name, {"service": "shop", "revision": "v2", "action": "promote"}, [now - 3] * 121)
 
-    found = [one for one in firing_alerts([AVAILABILITY], RecordedCounters([*history, rolled_back, promoted]), now, LINKS)]
+    found = firing_alerts([AVAILABILITY], RecordedCounters([*history, rolled_back, promoted]), now, LINKS)
     (page,) = [one for one in found if one.labels["tier"] == "page-quick"]
 
     assert page.labels == {"service": "shop", "slo": "a", "team": "web", "severity": "page", "tier": "page-quick", "revision": "v3"}

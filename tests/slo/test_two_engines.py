@@ -1,9 +1,11 @@
 """The Prometheus rules and the Python engine mean the same, and the generated cases notice when they do not."""
 
+import json
 import random
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mlops_obs.adapters.files import load_slos
 from mlops_obs.slo.annotations import Links
@@ -35,6 +37,16 @@ def test_the_committed_cases_pass_on_the_committed_rules(promtool):
     assert code == 0, output
 
 
+def alerts_only(rules: str, slo: SLO) -> str:
+    """Return `rules` without the period's recordings, which no alert reads: most of promtool's time goes into 30 days of grid."""
+    document = yaml.safe_load(rules)
+    for group in document["groups"]:
+        group["rules"] = [
+            rule for rule in group["rules"] if slo.period not in rule.get("record", "") and "remaining" not in rule.get("record", "")
+        ]
+    return json.dumps(document)
+
+
 def random_history(rng: random.Random) -> list[Segment]:
     segments = []
     for index in range(rng.randint(3, 6)):
@@ -61,18 +73,14 @@ def robust_minutes(slo: SLO, scenario: Scenario, minutes: range) -> list[int]:
     def marks(one: SLO, minute: int) -> set[tuple]:
         return {(alert.name, *sorted(alert.labels.items())) for alert in firing_alerts([one], source, minute * float(MINUTE))}
 
-    return [
-        minute
-        for minute in minutes
-        if all(marks(slo, minute) == marks(one, minute + shift) for one in shaken for shift in (-2, 0, 2))
-    ]
+    return [minute for minute in minutes if all(marks(slo, minute) == marks(one, minute + shift) for one in shaken for shift in (-2, 0, 2))]
 
 
 @pytest.mark.parametrize("slo", [SLO_A, LATENCY], ids=["availability by revision", "replanned latency"])
 def test_both_engines_agree_on_random_histories(promtool, tmp_path, slo):
     rng = random.Random(20_240_501)
     cases, fired = [], 0
-    for number in range(14):
+    for number in range(8):
         groups = ["v1", "v2"] if slo.group_by and rng.random() < 0.5 else ["v1"]
         scenario = Scenario(f"history {number}", {group: random_history(rng) for group in groups}, ())
         series = histories(slo, scenario)
@@ -82,12 +90,12 @@ def test_both_engines_agree_on_random_histories(promtool, tmp_path, slo):
         fired += sum(bool(firing_alerts([slo], source, minute * float(MINUTE))) for minute in minutes)
         cases.append((scenario.name, series, minutes))
     judged = sum(len(minutes) for _, _, minutes in cases)
-    write(tmp_path, rules=render_rules([slo]), cases=render_cases([slo], ["rules.yaml"], cases))
+    write(tmp_path, rules=alerts_only(render_rules([slo]), slo), cases=render_cases([slo], ["rules.yaml"], cases))
 
     code, output = promtool("test", "rules", tmp_path / "cases.yaml")
 
     assert code == 0, output
-    assert judged > 150, "most minutes are judged"
+    assert judged > 60, "most minutes are judged"
     assert fired > judged / 10, "and not all of them are silent"
 
 
@@ -106,7 +114,7 @@ def test_both_engines_agree_on_random_histories(promtool, tmp_path, slo):
 def test_the_generated_cases_fail_on_a_rule_file_that_is_wrong_about(promtool, tmp_path, name, old, new):
     rules = render_rules([SLO_A])
     assert old in rules, name
-    write(tmp_path, rules=rules.replace(old, new), cases=render_tests([SLO_A], ["rules.yaml"]))
+    write(tmp_path, rules=alerts_only(rules.replace(old, new), SLO_A), cases=render_tests([SLO_A], ["rules.yaml"]))
 
     code, _ = promtool("test", "rules", tmp_path / "cases.yaml")
 
@@ -127,8 +135,12 @@ def test_the_budget_and_the_page_text_are_those_of_the_python_engine(promtool, t
     inputs.append(("mlops_obs_rollout_action_timestamp_seconds{service='shop', revision='v2', action='promote'}", f"{now - 3:.0f}+0x120"))
     lines = ["rule_files: [rules.yaml]", "evaluation_interval: 1m", "tests:", "  - interval: 1m", "    input_series:"]
     lines += [f'      - series: "{name}"\n        values: "{values}"' for name, values in inputs]
-    lines += ["    promql_expr_test:", "      - expr: round(slo:error_budget_remaining:ratio{revision=''}, 0.000001)", "        eval_time: 2h"]
-    lines += ["        exp_samples:", "          - labels: '{service=\"shop\", slo=\"a\", team=\"web\"}'"]
+    lines += [
+        "    promql_expr_test:",
+        "      - expr: round(slo:error_budget_remaining:ratio{revision=''}, 0.000001)",
+        "        eval_time: 2h",
+    ]
+    lines += ["        exp_samples:", '          - labels: \'{service="shop", slo="a", team="web"}\'']
     lines += [f"            value: {round(whole.budget_remaining, 6)}"]
     lines += ["    alert_rule_test:", "      - eval_time: 2h", "        alertname: AvailabilityBudgetBurn", "        exp_alerts:"]
     lines += [f"          - exp_labels: {page.labels!r}", f"            exp_annotations: {said!r}"]
@@ -157,3 +169,25 @@ def test_the_same_specs_give_the_same_bytes():
 
     assert render_rules(slos) == render_rules(load_slos(ROOT / "slo" / "credit-risk.yaml"))
     assert render_tests(slos, ["x"]) == render_tests(slos, ["x"])
+
+
+def test_alerts_without_a_revision_and_about_the_platform_fill_their_templates(promtool, tmp_path):
+    slo = SLO(service="shop", team="web", name="f", objective="0.99", indicator={"type": "freshness"}, severities=["ticket"])
+    series = histories(slo, Scenario("x", {"": [Segment(120, good=90, bad=10)]}, ()))
+    inputs = [(f"{one.metric}{{{', '.join(f'{k}={v!r}' for k, v in one.labels.items())}}}", notation(one.values)) for one in series]
+    inputs.append(("up{job='serve', instance='127.0.0.1:9'}", "0+0x120"))
+    lines = ["rule_files: [rules.yaml, platform.yaml]", "evaluation_interval: 1m", "tests:", "  - interval: 1m", "    input_series:"]
+    lines += [f'      - series: "{name}"\n        values: "{values}"' for name, values in inputs]
+    lines += ["    alert_rule_test:"]
+    lines += [f"      - {{eval_time: 2h, alertname: {name}}}" for name in ("FreshnessBudgetBurn", "InstrumentationDown")]
+    write(tmp_path, rules=render_rules([slo]), platform=render_platform_rules(), cases="\n".join(lines))
+
+    code, output = promtool("test", "rules", tmp_path / "cases.yaml")
+
+    # Expecting nothing makes promtool print what it got, texts included.
+    assert code != 0
+    assert 'revision="all"' in output
+    assert "shop: f burns its 30d error budget 10.0 times too fast" in output
+    assert "serve: metrics of 127.0.0.1:9 cannot be scraped" in output
+    assert "var-service=serve&var-revision=$__all&from=3600000&to=7200000" in output
+    assert not [word for word in ("{{", "%!", "<error", "<nil>", "NaN") if word in output.partition("got:")[2]], output

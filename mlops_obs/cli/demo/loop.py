@@ -107,7 +107,7 @@ class Loop:
         if self.settings.embedded or not local_prometheus.available():
             self._write_environment({"embedded": "metrics.db"})
             self.children.start("inbox", inbox)
-            self.children.start("monitor", [*_OBS, "monitor", "--env", str(self.env_file), "--group-wait", "5s"])
+            self.children.start("monitor", [*_OBS, "monitor", "--env", str(self.env_file), "--interval", "1s", "--group-wait", "5s"])
             engine = "embedded engine" + ("" if self.settings.embedded else ": Prometheus and Alertmanager are not installed")
         else:
             self.monitoring = self._prometheus()

@@ -26,6 +26,7 @@ Rows = NDArray[np.int64] | NDArray[np.float64]  # rows by cell; fractions once r
 PSI_LIMIT = 0.2  # "significant change" in the credit industry's rule of thumb
 ALPHA = 0.001  # chance that a window without drift is called drifted, over all features
 _ALONE = Weight()
+_CAUTION = 2.0  # Kish's effect is right for the variance; the tail of a few heavy customers is longer than a chi-square's
 _DECILES = 10
 _WELL_FILLED = 10  # expected rows; below this the chi-square tail is too light at the levels we use
 
@@ -104,8 +105,9 @@ def psi(reference: Counts, current: Rows) -> float:
 def homogeneity(reference: Counts, current: Rows, largest: float = 1.0) -> tuple[float, int]:
     """Test that both were drawn from one distribution: (p-value, degrees of freedom of its chi-square part).
 
-    Well-filled cells share a chi-square; every other cell has an exact test of its own for rows that the reference
-    does not explain; there, every `largest` rows count as one, because one customer may have made them. The smallest p-value counts, multiplied by how many there are.
+    Well-filled cells share a chi-square; every other cell has an exact test of its own for rows that the reference does
+    not explain; there, every `largest` rows count as one, because one customer may have made them. The smallest p-value
+    counts, multiplied by how many there are.
     """
     n, m = int(reference.sum()), float(current.sum())
     if not n or m < 1:
@@ -139,7 +141,8 @@ def score(
     """
     rows = current / weight.mean
     effect = psi(reference, rows)
-    p_value, degrees = homogeneity(reference, rows, max(1.0, weight.largest / weight.mean))
+    cautious = 1 + _CAUTION * (weight.mean - 1)
+    p_value, degrees = homogeneity(reference, current / cautious, max(1.0, weight.largest / cautious))
     n, m = float(reference.sum()), float(rows.sum())
     # Could a shift of exactly psi_limit have been significant? n m / (n + m) x PSI is what it adds to the chi-square.
     resolved = n > 0 and m > 0 and psi_limit * n * m / (n + m) >= chi_square_critical(alpha, max(degrees, 1))

@@ -70,7 +70,8 @@ class OutcomeMeter:
 
     def finish(self, outcome: str, seconds: float, exemplar: Exemplar | None = None) -> None:
         """Count one event as ended after `seconds`. A clock that went backwards counts as 0; an unknown outcome is an error."""
-        seconds = max(seconds, 0.0)
+        if seconds < 0.0:
+            seconds = 0.0
         bucket = bisect_left(self._bounds, seconds)
         if outcome not in self._outcomes:
             outcome = OUTCOME_ERROR

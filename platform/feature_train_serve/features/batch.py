@@ -69,9 +69,7 @@ def build_training_set(partitions: Sequence[Path], moments: Snapshots, out: Path
         temporary.rename(out)
     except ray.exceptions.RayError as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise PlatformError(
-            "OBS-FEAT-001", f"the feature job failed: {cause}", todo="read the worker's log above", where=str(out)
-        ) from error
+        raise PlatformError("OBS-FEAT-001", f"the feature job failed: {cause}", todo="read Ray's worker log", where=str(out)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return int(sum(pq.read_metadata(path).num_rows for path in out.glob("*.parquet")))

@@ -90,7 +90,11 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
             self._scorer = self._opener(*self._source)
             self.revision = self._scorer.revision
             self._telemetry = instrument(
-                service=self.name, revision=self.revision, stage="serve", reference=self._scorer.reference, feature_names=self._scorer.columns
+                service=self.name,
+                revision=self.revision,
+                stage="serve",
+                reference=self._scorer.reference,
+                feature_names=self._scorer.columns,
             )
             self._freshness = FreshnessMeter(self.name, self._scorer.limits, lock=threading.Lock())
             self._telemetry.register_collector("freshness", self._freshness.read)
@@ -105,7 +109,9 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
         """Describe the output for the v2 metadata endpoint."""
         return codec.output_types()
 
-    async def predict(self, payload: Any, headers: Mapping[str, str] | None = None, _response_headers: Any = None) -> dict[str, Any] | InferResponse:
+    async def predict(
+        self, payload: Any, headers: Mapping[str, str] | None = None, _response_headers: Any = None
+    ) -> dict[str, Any] | InferResponse:
         """Score the customers of `payload` and answer in its protocol.
 
         Raises:

@@ -20,8 +20,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -149,24 +149,32 @@ class Ingress:
         if traceparent:
             headers["traceparent"] = traceparent
         body = await request.body()
-        pending = self._handles[revision].answer.remote(request.method, request.url.path, headers, body)
         try:
+            pending = self._handles[revision].answer.remote(request.method, request.url.path, headers, body)
             status, content_type, content = await asyncio.wait_for(pending, self._deadline)
         except TimeoutError:
             pending.cancel()
             return _unavailable(f"revision {revision} did not answer within {self._deadline:g} s")
-        except (BackPressureError, DeploymentUnavailableError):
-            return _unavailable(f"revision {revision} takes no more requests now")
-        except RayTaskError as error:
-            log.error("revision %s failed outside its model: %s", revision, error)
-            return JSONResponse({"error": "the server failed"}, status_code=500)
-        except RayActorError:
-            return _unavailable(f"the replica of revision {revision} died")
+        except BackPressureError:
+            return _unavailable(f"revision {revision} has too many requests waiting")
+        except (RayError, RayServeException) as error:
+            log.warning("revision %s: %s", revision, type(error).__name__)
+            return _unavailable(f"revision {revision} could not answer")
         return Response(content, status_code=status, media_type=content_type)
 
 
+def _unavailable(why: str) -> JSONResponse:
+    return JSONResponse({"error": why}, status_code=503, headers={"retry-after": "1"})
+
+
 def predictor_app(
-    revision: str, package: str, store: str, *, service: str = SERVICE, replicas: int = 2, opener: Callable[[str, str], Scorer] | None = None
+    revision: str,
+    package: str,
+    store: str,
+    *,
+    service: str = SERVICE,
+    replicas: int = 2,
+    opener: Callable[[str, str], Scorer] | None = None,
 ) -> serve.Application:
     """Return the application that serves `revision` from `package`, to be run as `app_name(service, revision)` without a route.
 
@@ -187,3 +195,13 @@ def ingress_app(weights: Mapping[str, int], *, service: str = SERVICE, deadline:
         ray_actor_options={"num_cpus": 0}, user_config={"weights": dict(weights)},
     )(Ingress)  # fmt: skip
     return deployment.options(version="1", _internal=True).bind(service, deadline, seed)
+
+
+def build_predictor(args: dict[str, str]) -> serve.Application:
+    """Build a predictor from the `args` of a Serve config (RayService): revision, package, store and, if not the default, service."""
+    return predictor_app(args["revision"], args["package"], args["store"], service=args.get("service", SERVICE))
+
+
+def build_ingress(args: dict[str, str]) -> serve.Application:
+    """Build the ingress from a Serve config: all traffic to `args["stable"]` until `user_config` of the deployment says otherwise."""
+    return ingress_app({args["stable"]: 100}, service=args.get("service", SERVICE))

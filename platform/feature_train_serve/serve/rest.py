@@ -70,7 +70,9 @@ async def call(app: FastAPI, method: str, path: str, headers: Mapping[str, str],
         nonlocal status, content_type
         if message["type"] == "http.response.start":
             status = message["status"]
-            content_type = next((value.decode("latin-1") for key, value in message["headers"] if key.lower() == b"content-type"), content_type)
+            content_type = next(
+                (value.decode("latin-1") for key, value in message["headers"] if key.lower() == b"content-type"), content_type
+            )
         else:
             chunks.extend(message.get("body", b""))
 

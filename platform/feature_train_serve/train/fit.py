@@ -55,7 +55,9 @@ class Prepared:
     label: np.ndarray
 
 
-def fit(recipe: Recipe, training_set: Path, work: Path, seed: int, on_epoch: Callable[[int], None] | None = None) -> Fitted:
+def fit(
+    recipe: Recipe, training_set: Path, work: Path, seed: int, on_epoch: Callable[[int], None] | None = None, max_failures: int = 2
+) -> Fitted:
     """Train `recipe` on the offline table at `training_set`. Ray must be initialised.
 
     Args:
@@ -64,6 +66,7 @@ def fit(recipe: Recipe, training_set: Path, work: Path, seed: int, on_epoch: Cal
         work: folder for checkpoints; removed at the end, whatever happens.
         seed: decides every random draw.
         on_epoch: called in the worker after each checkpoint; for tests and for people who want a say.
+        max_failures: how often a lost worker is replaced before training gives up.
 
     Raises PlatformError OBS-TRAIN-001 if training failed for good.
     """
@@ -86,7 +89,9 @@ def fit(recipe: Recipe, training_set: Path, work: Path, seed: int, on_epoch: Cal
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
         torch_config=TorchConfig(backend="gloo"),
-        run_config=RunConfig(name=recipe.revision, storage_path=str(work.resolve()), failure_config=FailureConfig(max_failures=2)),
+        run_config=RunConfig(
+            name=recipe.revision, storage_path=str(work.resolve()), failure_config=FailureConfig(max_failures=max_failures)
+        ),
     )
     try:
         result = trainer.fit()

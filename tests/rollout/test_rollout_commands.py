@@ -1,0 +1,165 @@
+"""`obs rollout` as a person uses it, with a real controller process that is killed and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from simulated_world import BAD, SERVICE, World
+from typer.testing import CliRunner
+
+from mlops_obs.cli import rollout, wiring
+from mlops_obs.cli.rollout_view import tree
+from mlops_obs.errors import SpecError, UsageError
+
+ENV = """
+service: credit-risk
+state: state.db
+discovery: discovery
+metrics: {embedded: metrics.db}
+target: {kserve: {namespace: default, name: credit-risk}}
+"""
+SPEC = """
+service: credit-risk
+canary: v2
+package: /packages/v2
+step_duration_min: 1s
+slice: 500ms
+non_inferiority_margin: 0.3
+slow_margin: 0.3
+"""
+
+
+@pytest.fixture
+def env(tmp_path):
+    (tmp_path / "obs.yaml").write_text(ENV)
+    (tmp_path / "rollout.yaml").write_text(SPEC)
+    return tmp_path / "obs.yaml"
+
+
+def obs(*arguments):
+    result = CliRunner().invoke(rollout.app, [str(one) for one in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_start_says_that_no_controller_runs_and_status_shows_what_waits(env):
+    started = obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+    status = obs("status", "--env", env, "-o", "json")
+
+    assert started.stdout == "credit-risk-v2-1: started; follow it with: obs rollout watch\n"
+    assert "no controller is running" in started.stderr
+    assert json.loads(status.stdout)["phase"] == "Pending"
+    assert status.exit_code == 0
+
+
+def test_flags_replace_what_the_file_says(env):
+    shown = obs("start", "--env", env, "-f", env.parent / "rollout.yaml", "--revision", "v7", "--steps", "10,100", "--dry-run")
+
+    assert json.loads(shown.stdout)["canary"] == "v7"
+    assert json.loads(shown.stdout)["steps"] == [10, 100]
+    with pytest.raises(UsageError, match="no rollout yet"):
+        obs("status", "--env", env)
+
+
+def test_a_package_is_named_by_its_full_path_because_the_controller_runs_elsewhere(env, monkeypatch):
+    (env.parent / "models" / "v2").mkdir(parents=True)
+    monkeypatch.chdir(env.parent)
+    spec = env.parent / "rollout.yaml"
+    by_flag = obs("start", "--env", env, "-f", spec, "--package", "models/v2", "--dry-run")
+    spec.write_text(SPEC.replace("/packages/v2", "models/v2"))
+    monkeypatch.chdir("/")
+    by_file = obs("start", "--env", env, "-f", spec, "--dry-run")
+
+    assert json.loads(by_flag.stdout)["package"] == str(env.parent / "models" / "v2")
+    assert json.loads(by_file.stdout)["package"] == str(env.parent / "models" / "v2")
+
+
+def test_a_package_that_is_not_named_is_asked_for(env):
+    with pytest.raises(SpecError, match="package is missing"):
+        obs("start", "--env", env, "--revision", "v2")
+
+
+def test_mistakes_are_one_line_with_place_and_code(env):
+    (env.parent / "rollout.yaml").write_text(SPEC + "alfa: 0.01\n")
+
+    with pytest.raises(SpecError, match=r"rollout\.yaml:9: unknown key alfa; did you mean alpha\?.*OBS-ROLL-002"):
+        obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+    (env.parent / "rollout.yaml").write_text(SPEC.replace("credit-risk", "fraud"))
+    with pytest.raises(UsageError, match="OBS-ROLL-015"):
+        obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+
+
+def test_requests_are_recorded_with_actor_and_reason_and_a_finished_rollout_takes_none(env):
+    obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+    obs("pause", "--env", env, "--reason", "release freeze")
+    store = wiring.rollout_store(wiring.load_environment(env))
+    asked = store.load(SERVICE).requests[0]
+
+    assert (asked.kind, asked.reason) == ("pause", "release freeze")
+    assert asked.actor
+
+    state = store.load(SERVICE).state.model_copy(update={"phase": "RolledBack"})
+    store.save(store.load(SERVICE), state, [], store.lease("test", 0.0, 1.0))
+    with pytest.raises(UsageError, match="OBS-ROLL-018"):
+        obs("promote", "--env", env)
+    assert obs("status", "--env", env).exit_code == 3
+
+
+def test_the_tree_shows_where_the_rollout_stands_and_why(tmp_path):
+    world = World(tmp_path, canary=BAD)
+    state = world.start()
+    state = world.run(60)
+
+    lines = tree(state, world.store.newest_evidence(state.id), "host/1/2", world.now)
+
+    assert lines[:2] == ["Rollout:     credit-risk-v2-1", "Status:      ✖ RolledBack"]
+    assert lines[3] == "Traffic:     v1 100 % v2 0 %"
+    assert lines[4] == "Controller:  host/1/2"
+    assert lines[7] == "├──✔ deploy v2"
+    assert lines[8].startswith("├──✖ step 1   20 %  for ")
+    assert lines[9].startswith("│  ✖ errors  canary ")
+    assert lines[-1] == "└──· step 3  100 %"
+
+
+def controller(env: Path, errors: int) -> subprocess.Popen:
+    program = [sys.executable, str(Path(__file__).parent / "realtime_world.py"), str(env), str(errors), "controller", "--interval", "0.1"]
+    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("errors", "code", "phase"), [(50, 3, "RolledBack"), (0, 0, "Promoted")])
+def test_a_controller_killed_in_the_middle_is_continued_by_the_next_to_the_same_end(env, errors, code, phase):
+    first = controller(env, errors)
+    first.stdout.readline()  # it is running
+    obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+    for line in first.stdout:
+        if "20 %" in line:
+            break
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    middle = json.loads(obs("status", "--env", env, "-o", "json").stdout)
+
+    second = controller(env, errors)
+    seen = threading.Thread(target=second.stdout.read)
+    seen.start()
+    try:
+        status = obs("status", "--env", env, "--timeout", "60s", "-o", "json")
+    finally:
+        second.terminate()
+        seen.join()
+    history = obs("history", "--env", env)
+
+    assert middle["phase"] in ("Progressing", "Pending")
+    assert middle["controller"] is None
+    assert (status.exit_code, json.loads(status.stdout)["phase"]) == (code, phase)
+    assert second.wait() == 0
+    assert not list((env.parent / "discovery").glob(f"*{second.pid}.json"))
+    assert "evidence 10^" in history.stdout
+    applied = [weights.get("v2", 0) for _, weights in json.loads((env.parent / "target.json").read_text())]
+    assert applied == ([0, 20, 0] if errors else [0, 20, 50, 100])
