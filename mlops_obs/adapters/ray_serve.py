@@ -109,6 +109,9 @@ class RayServeTarget:
     def _start(self) -> None:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         env.setdefault("RAY_AUTH_MODE", "disabled")  # 2.60 turns tokens on by itself where a token file lies about
+        if self._address.startswith(("127.", "localhost:")):
+            # Ray would replace a loopback address by this machine's own in the network, where a local cluster does not listen.
+            env.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         env["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"  # the session has no event loop of its own, whatever the cluster was told
         argv = [sys.executable, "-m", "mlops_obs.adapters.ray_serve_session", *self._argv]
         self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)

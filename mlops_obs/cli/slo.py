@@ -161,20 +161,20 @@ def _print_table(found: Sequence[GroupStatus]) -> None:
 
     colours = {"healthy": "green", "burning": "red", "unknown": "yellow"}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("SLO", "VERDICT", "OBJECTIVE", "BAD / ALL", "BURN 1h", "BUDGET LEFT", "GONE IN", "ALERTS"):
-        table.add_column(name, justify="left" if name in ("SLO", "VERDICT", "ALERTS") else "right")
+    for name in ("SLO", "VERDICT", "BAD / ALL", "BURN", "LEFT", "GONE IN"):
+        table.add_column(name, justify="left" if name in ("SLO", "VERDICT") else "right", no_wrap=True)
     for one in found:
         whole = not one.group
         gone = one.seconds_to_exhaustion
         idle = one.burn_rate is None and one.verdict == "healthy"
+        verdict = one.tiers[0] if one.tiers else "healthy (idle)" if idle else one.verdict.value
+        lasts = one.burn_rate is None or one.burn_rate <= 1  # the budget outlives its period
         table.add_row(
             f"{one.slo.service} {one.slo.name}" if whole else f"  {' '.join(one.group.values())}",
-            f"[{colours[one.verdict.value]}]{one.verdict.value}[/]{' (idle)' if idle else ''}",
-            f"{(one.slo.objective * 100).normalize():f} %" if whole else "",
+            f"[{colours[one.verdict.value]}]{verdict}[/]",
             f"{one.bad:.0f} / {one.total:.0f}",
             "-" if one.burn_rate is None else f"{one.burn_rate:.1f}x",
             "-" if one.verdict == "unknown" else f"{one.budget_remaining * 100:.1f} %",
-            "-" if gone is None else humanize_duration(gone) if gone > 0 else "exhausted",
-            ", ".join(one.tiers),
+            "exhausted" if gone == 0 else "-" if gone is None or lasts else humanize_duration(gone),
         )
     Console().print(table)

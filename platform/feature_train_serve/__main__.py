@@ -84,9 +84,14 @@ def start_ray(out: Path) -> str:
     import ray
 
     ray.init(
-        num_cpus=2, include_dashboard=False, namespace="mlops-obs", log_to_driver=False, logging_level="WARNING", object_store_memory=256 * 2**20,
+        num_cpus=2,
+        include_dashboard=False,
+        namespace="mlops-obs",
+        log_to_driver=False,
+        logging_level="WARNING",
+        object_store_memory=256 * 2**20,
         _node_ip_address="127.0.0.1",
-    )  # fmt: skip
+    )
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -125,9 +130,17 @@ def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[],
     stable = predictor_app(STABLE, str(prepared.packages[STABLE]), str(prepared.online_store))
     url = serve_apps({STABLE: stable}, ingress_app({STABLE: 100}), options.http_port)
     say(
-        "serving", "ready", seconds=round(time.monotonic() - began, 2), note=f"{STABLE} at 100 %", url=url, address=address, service=SERVICE,
-        packages={revision: str(path) for revision, path in prepared.packages.items()}, store=str(prepared.online_store), customers=str(prepared.customers),
-    )  # fmt: skip
+        "serving",
+        "ready",
+        seconds=round(time.monotonic() - began, 2),
+        note=f"{STABLE} at 100 %",
+        url=url,
+        address=address,
+        service=SERVICE,
+        packages={revision: str(path) for revision, path in prepared.packages.items()},
+        store=str(prepared.online_store),
+        customers=str(prepared.customers),
+    )
     stop.wait()
 
 

@@ -50,7 +50,7 @@ def test_an_unknown_customer_has_no_state(store: OnlineStore) -> None:
 
 
 def test_a_store_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="there is no online store here.*OBS-STORE-001"):
+    with pytest.raises(StateError, match="there is no online store here.*OBS-ONLINE-001"):
         OnlineStore(tmp_path / "typo.db")
 
     assert not (tmp_path / "typo.db").exists()
@@ -59,14 +59,14 @@ def test_a_store_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> No
 def test_a_file_that_is_no_store_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database, whatever its name says\n" * 50)
 
-    with pytest.raises(StateError, match="OBS-STORE-002"):
+    with pytest.raises(StateError, match="OBS-ONLINE-002"):
         OnlineStore(tmp_path / "notes.txt")
 
 
 def test_a_failed_write_applies_nothing(store: OnlineStore) -> None:
     store.apply([spend("a", 1)])
 
-    with pytest.raises(StateError, match="OBS-STORE-002"):
+    with pytest.raises(StateError, match="OBS-ONLINE-002"):
         store.apply([spend("a", 2), spend(None, 3)])  # type: ignore[arg-type]
 
     (state,) = store.states(["a"])

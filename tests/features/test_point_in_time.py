@@ -161,3 +161,11 @@ def test_a_history_too_short_for_labels_is_refused_with_what_is_needed() -> None
 
 def test_every_event_kind_of_a_type_belongs_to_exactly_one_code() -> None:
     assert sorted(CODES.values()) == list(range(len(KINDS)))
+
+
+def test_of_two_events_in_the_same_millisecond_the_later_in_the_stream_is_the_newest() -> None:
+    pull = CODES["bureau", "pull"]
+    events = table([("a", 5, pull, 0, 600.0), ("a", 5, pull, 0, 700.0)])
+
+    assert batch_features(events, "a", START + 5)["bureau_score"] == 700.0
+    assert stream_features(events, "a", START + 5)["bureau_score"] == 700.0

@@ -32,6 +32,14 @@ def test_v1_answers_one_probability_per_customer_in_order(http):
     assert answer.json() == {"predictions": [0.5, 0.25]}
 
 
+def test_v1_is_understood_without_a_content_type_of_json(http):
+    answer = http.post(
+        V1, content=b'{"instances": [{"customer_id": "c64"}]}', headers={"content-type": "application/x-www-form-urlencoded"}
+    )
+
+    assert (answer.status_code, answer.json()) == (200, {"predictions": [0.5]})
+
+
 def test_v2_answers_an_fp32_tensor_and_repeats_the_request_id(http):
     answer = http.post(V2, json=v2("c64", "c32"))
 

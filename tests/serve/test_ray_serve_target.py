@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import httpx
 import pytest
@@ -208,11 +210,8 @@ def read(target):
 def replica_pids(name, deployment="Predictor"):
     app = name if name == "ingress" else f"credit-risk-{name}"
     found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline") as line:
-                if line.read().startswith(f"ray::ServeReplica:{app}:{deployment}"):
-                    found.add(int(pid))
-        except OSError:
-            continue
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cmdline").read_text().startswith(f"ray::ServeReplica:{app}:{deployment}"):
+                found.add(int(process.name))
     return found

@@ -60,8 +60,10 @@ def test_all_mistakes_of_a_file_are_reported_at_once_in_file_order(tmp_path):
         "shop.yaml:5: unknown key 'objektive'; did you mean 'objective'? [OBS-SLO-002]",
         "shop.yaml:6: unknown key 'treshold'; did you mean 'threshold'? [OBS-SLO-002]",
         "shop.yaml:8: objective 99.9 is a percentage; write 0.999 [OBS-SLO-003]",
-        "shop.yaml:9: threshold 333ms is not a bucket of the latency histogram, so it cannot be counted; "
-        "write 300ms or 400ms [OBS-SLO-006]",
+        (
+            "shop.yaml:9: threshold 333ms is not a bucket of the latency histogram, so it cannot be counted; "
+            "write 300ms or 400ms [OBS-SLO-006]"
+        ),
     ]
 
 

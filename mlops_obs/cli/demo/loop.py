@@ -32,6 +32,8 @@ from mlops_obs.slo.annotations import Links
 SERVICE = "credit-risk"
 STABLE = "v1"
 _PREDICTOR = "feature_train_serve.serve.ray_app:predictor_app"
+# Long enough that a page can already say what was done, short enough for a demo.
+_GROUP_WAIT = "8s"
 _OBS = (sys.executable, "-m", "mlops_obs.cli.main")
 
 
@@ -58,6 +60,7 @@ class Loop:
     packages: dict[str, str] = field(default_factory=dict)
     inbox: str = ""
     customers: Path = Path()
+    store: Path = Path()
     monitoring: LocalMonitoring | None = None
 
     def __post_init__(self) -> None:
@@ -107,7 +110,7 @@ class Loop:
         if self.settings.embedded or not local_prometheus.available():
             self._write_environment({"embedded": "metrics.db"})
             self.children.start("inbox", inbox)
-            self.children.start("monitor", [*_OBS, "monitor", "--env", str(self.env_file), "--interval", "1s", "--group-wait", "5s"])
+            self.children.start("monitor", [*_OBS, "monitor", "--env", str(self.env_file), "--interval", "1s", "--group-wait", _GROUP_WAIT])
             engine = "embedded engine" + ("" if self.settings.embedded else ": Prometheus and Alertmanager are not installed")
         else:
             self.monitoring = self._prometheus()
@@ -135,8 +138,8 @@ class Loop:
                 raise PlatformError("OBS-DEMO-004", f"the stack failed: {line['note']}", where=str(child.log), todo="read its log")
             if line["status"] == "ready":
                 self.url, self.packages = line["url"], line["packages"]
-                self.customers = Path(line["customers"])
-                target = {"address": line["address"], "url": self.url, "store": line["store"], "import_path": _PREDICTOR}
+                self.customers, self.store = Path(line["customers"]), Path(line["store"])
+                target = {"address": line["address"], "url": self.url, "store": str(self.store), "import_path": _PREDICTOR}
                 self._write_environment(self._metrics, {"ray_serve": target})
                 return
 
@@ -147,7 +150,7 @@ class Loop:
     def start_traffic(self) -> None:
         """Start the callers."""
         argv = ["--url", self.url, "--customers", str(self.customers), "--rps", str(self.settings.requests_per_second)]
-        argv += ["--seed", str(self.settings.seed), "--log", str(self._traffic_log)]
+        argv += ["--seed", str(self.settings.seed), "--log", str(self._traffic_log), "--store", str(self.store)]
         self.children.start("traffic", [sys.executable, "-m", "feature_train_serve.traffic", *argv])
 
     def start_controller(self) -> None:
@@ -210,10 +213,11 @@ class Loop:
         out = self.settings.out / "monitoring"
         slos = load_slos(self.slo_file)
         links = Links(**self._links)
-        rules = out / "rules.yaml"
-        rules.write_text(prometheus_rules.render_rules(slos, links=links, evaluation_interval="1s"))
-        config = render_config(slos, self.inbox + "/alerts", group_wait="5s")
-        return local_prometheus.LocalMonitoring(out, [rules], self.settings.out / "discovery", config, prune=prune_dead)
+        rules, platform = out / "rules.yaml", out / "platform-rules.yaml"
+        write_atomically(rules, prometheus_rules.render_rules(slos, links=links, evaluation_interval="1s"))
+        write_atomically(platform, prometheus_rules.render_platform_rules(links=links, evaluation_interval="5s"))
+        config = render_config(slos, self.inbox + "/alerts", group_wait=_GROUP_WAIT)
+        return local_prometheus.LocalMonitoring(out, [rules, platform], self.settings.out / "discovery", config, prune=prune_dead)
 
     @property
     def _links(self) -> dict[str, str]:

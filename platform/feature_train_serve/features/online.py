@@ -43,7 +43,7 @@ class OnlineStore:
         self._connections: list[sqlite3.Connection] = []
         if not create and not self.path.is_file():
             raise StateError(
-                "OBS-STORE-001", "there is no online store here", todo="run the feature step first, or correct the path", where=str(path)
+                "OBS-ONLINE-001", "there is no online store here", todo="run the feature step first, or correct the path", where=str(path)
             )
         with self._translated():
             if create:
@@ -144,7 +144,7 @@ class OnlineStore:
             yield
         except sqlite3.Error as error:
             raise StateError(
-                "OBS-STORE-002",
+                "OBS-ONLINE-002",
                 f"the online store failed: {error}",
                 todo="check free space and that the file is a store",
                 where=str(self.path),

@@ -1,0 +1,1 @@
+"""Serving: one predictor, on KServe's own server and on Ray Serve behind a weighted ingress."""

@@ -7,6 +7,8 @@ here, or it surfaces as a 500 that burns the error budget of an innocent model.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -52,6 +54,9 @@ def output_types() -> list[dict[str, Any]]:
 
 
 def _from_instances(payload: Any) -> list[Any]:
+    if isinstance(payload, bytes):  # KServe parses only what is declared as JSON, and `curl -d` declares a form
+        with contextlib.suppress(ValueError):
+            payload = json.loads(payload)
     instances = payload.get("instances") if isinstance(payload, dict) else None
     if not isinstance(instances, list):
         raise InvalidInput(f'Expected {{"instances": [{{"{INPUT}": "..."}}]}}')

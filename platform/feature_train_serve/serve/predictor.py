@@ -79,6 +79,7 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
 
     def __init__(self, name: str, package_path: str, store_path: str, opener: Callable[[str, str], Scorer] = open_package) -> None:
         super().__init__(name)
+        self.ready: bool = False
         self._source = (package_path, store_path)
         self._opener = opener
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score")
@@ -99,7 +100,7 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
             self._freshness = FreshnessMeter(self.name, self._scorer.limits, lock=threading.Lock())
             self._telemetry.register_collector("freshness", self._freshness.read)
             self.ready = True
-        return bool(self.ready)
+        return self.ready
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Describe the input for the v2 metadata endpoint."""

@@ -84,7 +84,8 @@ class Predictor:
 
     async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
         """Answer one HTTP request: status, content type and body."""
-        return tuple(await self._call(self._app, method, path, headers, body))
+        status, content_type, content = await self._call(self._app, method, path, headers, body)
+        return status, content_type, content
 
     def describe(self) -> Mapping[str, Any]:
         """Return revision, package, store and process id of this replica."""
@@ -182,18 +183,31 @@ def predictor_app(
     the model by it.
     """
     deployment = serve.deployment(
-        name=PREDICTOR, num_replicas=replicas, max_ongoing_requests=32, max_queued_requests=100, max_constructor_retry_count=2, health_check_period_s=5,
-        graceful_shutdown_timeout_s=5, graceful_shutdown_wait_loop_s=0.5, ray_actor_options={"num_cpus": 0},
-    )(Predictor)  # fmt: skip
+        name=PREDICTOR,
+        num_replicas=replicas,
+        max_ongoing_requests=32,
+        max_queued_requests=100,
+        max_constructor_retry_count=2,
+        health_check_period_s=5,
+        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={"num_cpus": 0},
+    )(Predictor)
     return deployment.options(version=package, _internal=True).bind(service, revision, package, store, opener)
 
 
 def ingress_app(weights: Mapping[str, int], *, service: str = SERVICE, deadline: float = 5.0, seed: int = 0) -> serve.Application:
     """Return the ingress application, to be run as `ingress` at route `/`, splitting traffic by `weights` (percent by revision)."""
     deployment = serve.deployment(
-        name=INGRESS, num_replicas=1, max_ongoing_requests=1000, health_check_period_s=5, graceful_shutdown_timeout_s=5, graceful_shutdown_wait_loop_s=0.5,
-        ray_actor_options={"num_cpus": 0}, user_config={"weights": dict(weights)},
-    )(Ingress)  # fmt: skip
+        name=INGRESS,
+        num_replicas=1,
+        max_ongoing_requests=1000,
+        health_check_period_s=5,
+        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={"num_cpus": 0},
+        user_config={"weights": dict(weights)},
+    )(Ingress)
     return deployment.options(version="1", _internal=True).bind(service, deadline, seed)
 
 

@@ -57,10 +57,19 @@ def mend(app: FastAPI) -> FastAPI:
 async def call(app: FastAPI, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
     """Send one request through the ASGI application `app` in this process."""
     scope: dict[str, Any] = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method, "path": path, "raw_path": path.encode(),
-        "query_string": b"", "root_path": "", "headers": [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()],
-        "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 0),
+    }
     status, content_type, chunks = 500, "application/json", bytearray()
 
     async def receive() -> dict[str, Any]:

@@ -6,7 +6,7 @@ The first pass through a network costs a hundred times the second, so it is spen
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,16 +21,16 @@ class PackageScorer:
 
     Raises:
         PlatformError: OBS-PKG-001 or OBS-PKG-002, no package or a damaged one.
-        StateError: OBS-STORE-001, no store.
+        StateError: OBS-ONLINE-001, no store.
     """
 
     def __init__(self, package: str, store: str) -> None:
         self._package = load_package(package)
         self._store = OnlineStore(store)
         self.revision = self._package.revision
-        self.columns = (*self._package.feature_names, PREDICTION)
-        self.reference = self._package.reference
-        self.limits = FRESHNESS_LIMITS
+        self.columns: Sequence[str] = (*self._package.feature_names, PREDICTION)
+        self.reference: bytes | None = self._package.reference
+        self.limits: Mapping[str, float] = FRESHNESS_LIMITS
         with contextlib.suppress(Exception):  # a package that fails on this customer is judged on its callers' requests
             self.score(self._store.customers()[:1])
 

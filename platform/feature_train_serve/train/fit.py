@@ -104,7 +104,7 @@ def fit(
             )
     except Exception as error:
         raise PlatformError(
-            "OBS-TRAIN-001", f"training {recipe.revision} failed: {_first_line(error)}", todo="read the worker's log above", where=str(work)
+            "OBS-TRAIN-001", f"training {recipe.revision} failed: {_cause(error)}", todo="read the worker's log above", where=str(work)
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -212,5 +212,7 @@ def _peer_rates(peers: PeerGroups | None, rows: RawRows) -> np.ndarray | None:
     return peers.offline(rows.columns[PEER_CHANNEL], rows.columns[PEER_SPEND]) if peers else None
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+def _cause(error: Exception) -> str:
+    """The last line of what Ray says is the worker's own exception; the lines before are its traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
