@@ -2,7 +2,7 @@
 
 Open loop: a request leaves when its time has come, whether or not the last one was answered, and its latency counts
 from that time. A generator that waits for answers slows down with the server and hides the very stall it should show.
-Half of the customers cause most of the requests, as in any bank; a few requests ask for several customers at once.
+Half of the customers cause five eighths of the requests; a few requests ask for several customers at once.
 With `--store` the customers also live on: their events (synthetic) reach the online store every second, so that
 features are fresh for as long as somebody feeds them.
 """
@@ -58,8 +58,8 @@ def calls(customers: Sequence[str], rps: float, seed: int) -> Iterator[Call]:
     ranked = chance.sample(list(customers), len(customers))
     while True:
         size = chance.choice((2, 3, 5)) if chance.random() < 0.05 else 1
-        # Cubing a uniform draw gives the first half of the ranking four fifths of the requests.
-        chosen = tuple(ranked[int(len(ranked) * chance.random() ** 3)] for _ in range(size))
+        # This power of a uniform draw gives the first half of the ranking five eighths of the requests.
+        chosen = tuple(ranked[int(len(ranked) * chance.random() ** 1.5)] for _ in range(size))
         yield Call(chance.expovariate(rps), "v2" if chance.random() < 0.3 else "v1", chosen)
 
 

@@ -1,0 +1,39 @@
+"""One whole demo, kept running for the tests that look at it: real Ray, Prometheus, Alertmanager, HTTP traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlops_obs.adapters import local_prometheus
+from mlops_obs.cli.demo.loop import Loop, Settings
+from mlops_obs.cli.demo.outcome import Claim
+from mlops_obs.cli.demo.screen import Screen
+from mlops_obs.cli.demo.story import tell
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def prometheus_installed():
+    if not local_prometheus.available():
+        pytest.skip("Prometheus or Alertmanager is missing: apt-get install prometheus prometheus-alertmanager")
+
+
+@dataclass
+class Told:
+    """A demo whose story has been told and whose processes still run."""
+
+    loop: Loop
+    screen: Screen
+    claims: list[Claim]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory, prometheus_installed):
+    screen = Screen(Console(highlight=False, width=160))
+    with Loop(Settings(tmp_path_factory.mktemp("demo"), ROOT, seed=7)) as loop:
+        yield Told(loop, screen, tell(loop, screen))
