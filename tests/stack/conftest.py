@@ -32,7 +32,7 @@ class Told:
     claims: list[Claim]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def told(tmp_path_factory, prometheus_installed):
     screen = Screen(Console(highlight=False, width=160))
     with Loop(Settings(tmp_path_factory.mktemp("demo"), ROOT, seed=7)) as loop:

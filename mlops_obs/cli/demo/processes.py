@@ -38,11 +38,6 @@ class Child:
         """Return the last lines of the log: what a person needs to see when the process has failed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def kill(self) -> None:
-        """End the process at once, as a crash would (SIGKILL)."""
-        self.process.kill()
-        self.process.wait()
-
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         """Ask the process to stop; end it and every descendant that outlives `grace` seconds."""
         family = descendants(self.process.pid)
@@ -51,7 +46,8 @@ class Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace)
         if self.running:
-            self.kill()
+            self.process.kill()
+            self.process.wait()
         for pid, started in family.items():
             if _started(pid) == started:
                 with contextlib.suppress(ProcessLookupError):
@@ -92,6 +88,13 @@ class Children:
     def named(self, name: str) -> Child:
         """Return the newest child called `name`."""
         return next(child for child in reversed(self.running) if child.name == name)
+
+    def kill(self, name: str) -> None:
+        """End the newest child called `name` as a crash would (SIGKILL), and no longer expect it to run."""
+        child = self.named(name)
+        child.process.kill()
+        child.process.wait()
+        self.running.remove(child)
 
     def check(self) -> None:
         """Raise PlatformError OBS-DEMO-004 with the end of its log if a process has ended unasked."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.status import Status
 
 from mlops_obs.cli.demo.outcome import Claim
@@ -26,11 +27,12 @@ class Step:
 
 @dataclass
 class Progress:
-    """A step in flight: `note` is what will be said of it, `update` shows a passing state beside the spinner."""
+    """A step in flight: `note` is what will be said of it, in a word or two; `detail` is a sentence for the terminal."""
 
     name: str
     status: Status
     note: str = ""
+    detail: str = ""
 
     def update(self, text: str) -> None:
         """Show what is going on now. Only a terminal sees it."""
@@ -60,12 +62,14 @@ class Screen:
             except BaseException:
                 self.console.print(f"[red]✖[/] {escape(name)}")
                 raise
-        self.add(name, started, time.time(), progress.note)
+        self.add(name, started, time.time(), progress.note, progress.detail)
 
-    def add(self, name: str, start: float, end: float, note: str) -> None:
+    def add(self, name: str, start: float, end: float, note: str, detail: str = "") -> None:
         """Record and print a finished step."""
         self.steps.append(Step(name, start, end, note))
-        self.console.print(f"[green]✔[/] {escape(name):<28} [dim]{end - start:6.1f} s[/]  {escape(note)}")
+        self.console.print(f"[green]✔[/] {escape(name):<16} [dim]{end - start:6.1f} s[/]  {escape(note)}")
+        if detail:
+            self.console.print(Padding(f"[dim]{escape(detail)}[/]", (0, 0, 0, 29)))
 
     def summary(self, claims: Sequence[Claim], links: Sequence[tuple[str, str]]) -> None:
         """Print what came true and where to look next: one screen."""
@@ -73,7 +77,8 @@ class Screen:
         self.console.print()
         for claim in claims:
             mark = "[green]✔[/]" if claim.held else "[red]✖[/]"
-            self.console.print(f"{mark} [bold]{escape(claim.text)}[/]\n    [dim]{escape(claim.seen)}[/]")
+            self.console.print(f"{mark} [bold]{escape(claim.text)}[/]")
+            self.console.print(Padding(f"[dim]{escape(claim.seen)}[/]", (0, 0, 0, 2)))
         self.console.print()
         for name, where in links:
             self.console.print(f"  {name:<10} {escape(where)}", soft_wrap=True)

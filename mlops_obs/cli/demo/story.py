@@ -6,11 +6,12 @@ Nothing here decides. The controller promotes and rolls back, Alertmanager pages
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from mlops_obs.cli.demo.loop import STABLE, Loop
 from mlops_obs.cli.demo.outcome import Claim, judge
-from mlops_obs.cli.demo.screen import Progress, Screen
+from mlops_obs.cli.demo.screen import Screen
 from mlops_obs.errors import PlatformError
 
 GOOD, BAD = "v2", "v3"
@@ -24,17 +25,19 @@ _SECOND_PAGE_SECONDS = 8.0
 def tell(loop: Loop, screen: Screen) -> list[Claim]:
     """Run the whole story on `loop`; return what came true."""
     build(loop, screen)
-    with screen.step("callers arrive") as progress:
+    with screen.step("callers") as progress:
         loop.start_collectors()
         loop.start_controller()
         loop.start_traffic()
         loop.wait(lambda: len(loop.requests()) >= _BASELINE_REQUESTS, 60, f"{_BASELINE_REQUESTS} requests answered")
         progress.note = f"{loop.settings.requests_per_second:g} requests/s on {STABLE}"
     good = ship(loop, screen, GOOD, "a better model")
-    bad = ship(loop, screen, BAD, "a model with a fault that only real traffic shows")
-    with screen.step("the page reaches on-call") as progress:
+    bad = ship(loop, screen, BAD, "a model whose fault only real traffic shows")
+    with screen.step("on-call") as progress:
         wait_for_page(loop)
-        progress.note = "; ".join(_summary(page) for page in loop.pages()) or f"no page within {_PAGE_SECONDS:.0f} s"
+        pages = loop.pages()
+        progress.note = {0: f"no page within {_PAGE_SECONDS:.0f} s", 1: "one page"}.get(len(pages), f"{len(pages)} pages")
+        progress.detail = "; ".join(_summary(page) for page in pages)
     pages = [{"incident": page["incident"], "summary": _summary(page)} for page in loop.pages()]
     return judge(good=good, bad=bad, pages=pages, requests=loop.requests())
 
@@ -63,22 +66,22 @@ def ship(loop: Loop, screen: Screen, revision: str, what: str) -> dict[str, Any]
     Raises:
         PlatformError: OBS-DEMO-005 if it does not end in three minutes.
     """
-    with screen.step(f"ship {revision}, {what}") as progress:
+    with screen.step(f"ship {revision}") as progress:
         loop.ship(revision)
-        status = watch(loop, revision, progress)
-        progress.note = f"{status['phase']}: {status['reason']}"
+        status = watch(loop, revision, progress.update)
+        progress.note, progress.detail = f"{what}: {status['phase']}", status["reason"]
     return status
 
 
-def watch(loop: Loop, revision: str, progress: Progress) -> dict[str, Any]:
-    """Follow the rollout of `revision` until it is over."""
+def watch(loop: Loop, revision: str, show: Callable[[str], None]) -> dict[str, Any]:
+    """Follow the newest rollout, of `revision`, until it is over."""
     deadline = time.monotonic() + _ROLLOUT_SECONDS
     while True:
         loop.children.check()
         status = loop.status()
         if status.get("canary") == revision:
             weights = ", ".join(f"{name} {percent} %" for name, percent in sorted(status.get("weights", {}).items()))
-            progress.update(f"{status['phase']} [{weights}] {status['reason']}")
+            show(f"{status['phase']} [{weights}] {status['reason']}")
             if status["phase"] in _OVER:
                 return status
         if time.monotonic() > deadline:
