@@ -12,6 +12,8 @@ import re
 import time
 from pathlib import Path
 
+from mlops_obs.adapters.process_table import stat
+
 _NAME = re.compile(r"-(\d+)\.json$")
 # Start times come in clock ticks from an boot time that is known to the second.
 _SLACK_SECONDS = 3.0
@@ -70,8 +72,7 @@ def _alive(pid: int, path: Path) -> bool:
 def _state_and_start(pid: int) -> tuple[str, float | None]:
     """Return the state letter and the start of a process in Unix seconds; unknown where there is no /proc."""
     try:
-        # The second field is the command in parentheses and may itself contain spaces and parentheses.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = stat(pid)
         uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
         return fields[0], time.time() - uptime + int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlops_obs.adapters.process_table import started
 from mlops_obs.errors import StateError, UsageError
 from mlops_obs.rollout.controller import Stored
 from mlops_obs.rollout.readings import ActionSummary
@@ -250,7 +251,7 @@ class RolloutStore:
 
 def process_owner() -> str:
     """Return this process's name for the lease: machine, process id and the moment the process started."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{socket.gethostname()}/{os.getpid()}/{started(os.getpid())}"
 
 
 def _is_gone(owner: str) -> bool:
@@ -258,13 +259,4 @@ def _is_gone(owner: str) -> bool:
     parts = owner.split("/")
     if len(parts) != 3 or parts[0] != socket.gethostname() or not parts[1].isdigit():
         return False
-    return parts[2] != "" and _started(int(parts[1])) != parts[2] and Path("/proc/self/stat").exists()
-
-
-def _started(pid: int) -> str:
-    """Return the start time of a process in clock ticks since boot (Linux); empty if it is gone or a zombie, or elsewhere."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
+    return parts[2] != "" and started(int(parts[1])) != parts[2] and Path("/proc/self/stat").exists()

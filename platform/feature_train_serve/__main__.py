@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mlops_obs.adapters.discovery import prune_dead
+from mlops_obs.adapters.process_table import descendants, started
 from mlops_obs.errors import ObsError, PlatformError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[],
 
 def shut_down() -> None:
     """End Serve and Ray, and every descendant that is still there after some seconds."""
-    family = _descendants(os.getpid())
+    family = descendants(os.getpid())
     # In a thread, because Serve waits up to 30 s for a controller that may be gone; replicas have long drained by then.
     closing = threading.Thread(target=_close_serve, daemon=True)
     closing.start()
@@ -156,7 +157,7 @@ def shut_down() -> None:
 
         ray.shutdown()
     deadline = time.monotonic() + _GRACE_SECONDS
-    while (left := [pid for pid, started in family.items() if _started(pid) == started]) and time.monotonic() < deadline:
+    while (left := [pid for pid, since in family.items() if started(pid) == since]) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
@@ -228,30 +229,6 @@ def _claim(port: int) -> int:
                 "OBS-STK-001", f"port {port} cannot be used: {error.strerror}", where="--http-port", todo="choose another, or 0"
             ) from error
         return int(probe.getsockname()[1])
-
-
-def _descendants(pid: int) -> dict[int, str]:
-    """Return the descendants of `pid` with their start times, which tell a reused process id from the same process."""
-    parents = {int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-    found: dict[int, str] = {}
-    frontier = {pid}
-    while frontier:
-        frontier = {child for child, fields in parents.items() if fields and int(fields[1]) in frontier and child not in found}
-        found.update({child: parents[child][19] for child in frontier})
-    return found
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the program name, or none if the process has gone or is a zombie."""
-    with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return fields if fields[0] != "Z" else []
-    return []
-
-
-def _started(pid: int) -> str:
-    fields = _stat(pid)
-    return fields[19] if fields else ""
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from mlops_obs.cli.demo.processes import Children, descendants, wait_until
+from mlops_obs.adapters.process_table import descendants, started
+from mlops_obs.cli.demo.processes import Children, wait_until
 from mlops_obs.errors import PlatformError
 
 GRANDCHILD = """
@@ -28,13 +28,6 @@ def children(tmp_path):
     started.stop_all()
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_a_daemon_left_by_a_child_is_ended_with_it(children, tmp_path):
     note = tmp_path / "pid"
     child = children.start("parent", [sys.executable, "-c", GRANDCHILD, str(note)])
@@ -45,9 +38,9 @@ def test_a_daemon_left_by_a_child_is_ended_with_it(children, tmp_path):
     children.stop_all()
 
     deadline = time.monotonic() + 10
-    while alive(grandchild) and time.monotonic() < deadline:
+    while started(grandchild) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not alive(grandchild)
+    assert not started(grandchild)
     assert not child.running
 
 

@@ -60,7 +60,7 @@ def test_the_commands_tell_the_same_story(told):
 
     assert (status["phase"], status["canary"], status["exit_code"]) == ("RolledBack", "v3", 3)
     assert told.loop.obs("rollout", "status").returncode == 3
-    assert "rolled back" in told.loop.obs("rollout", "history").stdout.lower()
+    assert "rollback" in told.loop.obs("rollout", "history").stdout
     slo = told.loop.obs("slo", "status")
     assert "availability" in slo.stdout
     assert "Traceback" not in slo.stdout + slo.stderr

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlops_obs.adapters.process_table import descendants, started
 from mlops_obs.errors import PlatformError
 
 _GRACE_SECONDS = 20.0
@@ -48,8 +49,8 @@ class Child:
         if self.running:
             self.process.kill()
             self.process.wait()
-        for pid, started in family.items():
-            if _started(pid) == started:
+        for pid, since in family.items():
+            if started(pid) == since:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -125,30 +126,3 @@ def wait_until(condition: Callable[[], object], *, seconds: float, what: str, ch
                 "OBS-DEMO-005", f"{what} did not happen within {seconds:.0f} s", where=str(children.logs), todo="read the logs there"
             )
         time.sleep(every)
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Return the ids of all descendants of `pid` with their start time, which tells a reused id from the same process."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parents[int(entry.name)] = int(_stat(int(entry.name))[1])
-    found: dict[int, str] = {}
-    frontier = {pid}
-    while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier and child not in found}
-        found.update({child: _started(child) for child in frontier})
-    return found
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the program name, which may hold spaces and brackets."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _started(pid: int) -> str:
-    try:
-        return _stat(pid)[19]
-    except OSError:
-        return ""
