@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from feature_train_serve.serve.loopback import LOCAL_ONLY
 from mlops_obs.adapters.discovery import prune_dead
 from mlops_obs.adapters.process_table import descendants, started
 from mlops_obs.errors import ObsError, PlatformError
@@ -33,7 +34,7 @@ _SERVE_SECONDS, _GRACE_SECONDS = 8.0, 5.0
 # Serve's defaults hop between threads and log each request: on two cores that costs more than the model does.
 _RAY_ENV = {
     "RAY_AUTH_MODE": "disabled",  # tokens switch themselves on where a token file lies about, and then our own controller is refused
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: listen on the loopback address and not on the network's
+    LOCAL_ONLY: "0",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",

@@ -25,6 +25,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from feature_train_serve.serve.loopback import keep_to_loopback
 from mlops_obs.lifecycle import instrument
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Predictor:
     """A replica of one revision: KServe's REST application around `CreditRiskModel`, called in the process."""
 
     def __init__(self, service: str, revision: str, package: str, store: str, opener: Callable[[str, str], Scorer] | None) -> None:
+        keep_to_loopback()
         self._about = {"revision": revision, "package": package, "store": store, "pid": os.getpid()}
 
         def load() -> Any:
@@ -102,6 +104,7 @@ class Ingress:
     """
 
     def __init__(self, service: str, deadline: float, seed: int) -> None:
+        keep_to_loopback()
         self._service = service
         self._deadline = deadline
         self._random = random.Random(seed)  # noqa: S311 - a traffic split, not a secret
