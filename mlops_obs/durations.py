@@ -1,4 +1,8 @@
-"""Durations as Prometheus writes them: `250ms`, `5m`, `1h30m`, `30d`, `4w`."""
+"""Durations as Prometheus writes them: `250ms`, `5m`, `1h30m`, `30d`, `4w`.
+
+The trap: they are copied into its configuration as they were written, so what Prometheus refuses must be refused here: `30m1h` and
+`5m5m` (units go down, each once) and digits of other scripts.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ _UNITS = {
     "s": Decimal(1),
     "ms": Decimal("0.001"),
 }
-_PART = re.compile(r"(\d+)(ms|[wdhms])")
+_DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
 
 
 def parse_duration(text: str) -> Decimal:
@@ -24,17 +28,20 @@ def parse_duration(text: str) -> Decimal:
     Raises:
         SpecError: OBS-DUR-001 if `text` is not a positive Prometheus duration.
     """
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    found = _DURATION.fullmatch(text)
+    if not text or not found:
         raise SpecError("OBS-DUR-001", f"{text!r} is not a duration", todo="write for example 250ms, 5m, 1h30m or 30d")
-    seconds = sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0))
+    seconds = sum((Decimal(number) * size for number, size in zip(found.groups("0"), _UNITS.values(), strict=True)), Decimal(0))
     if seconds <= 0:
         raise SpecError("OBS-DUR-001", f"{text!r} is not a positive duration", todo="write for example 5m")
     return seconds
 
 
 def format_duration(seconds: Decimal | float) -> str:
-    """Write `seconds` in the largest unit that divides it: 3600 -> `1h`, 90 -> `90s`, 0.25 -> `250ms`."""
+    """Write `seconds` in the largest unit up to days that divides it: 3600 -> `1h`, 90 -> `90s`, 0.25 -> `250ms`.
+
+    Prometheus knows nothing finer than a millisecond, so the rest is rounded away.
+    """
     exact = Decimal(str(seconds))
     for unit in ("d", "h", "m", "s", "ms"):
         if exact % _UNITS[unit] == 0:
@@ -44,7 +51,7 @@ def format_duration(seconds: Decimal | float) -> str:
 
 def humanize_duration(seconds: float) -> str:
     """Write `seconds` for a tired reader, two units at most: `2 d 4 h`, `3 min 20 s`, `850 ms`."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
     whole = round(seconds)
     for name, size, below_name, below in (

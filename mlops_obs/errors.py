@@ -15,6 +15,8 @@ Each message says what is wrong, where, and what to do, and ends with a stable c
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ObsError(Exception):
     """An error with a stable code, a place and advice.
@@ -39,6 +41,16 @@ class ObsError(Exception):
         place = f"{self.where}: " if self.where else ""
         advice = f"; {self.todo}" if self.todo else ""
         return f"{place}{self.what}{advice} [{self.code}]"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception pickles as its class and its text, which these constructors do not take; Ray carries errors between processes.
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[ObsError], args: tuple[Any, ...], fields: dict[str, Any]) -> ObsError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class SpecError(ObsError):

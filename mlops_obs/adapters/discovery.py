@@ -15,7 +15,7 @@ from pathlib import Path
 from mlops_obs.adapters.process_table import stat
 
 _NAME = re.compile(r"-(\d+)\.json$")
-# Start times come in clock ticks from an boot time that is known to the second.
+# Start times come in clock ticks from a boot time that is known to the second.
 _SLACK_SECONDS = 3.0
 
 

@@ -28,7 +28,10 @@ def _blocks(lines: list[str]) -> Iterator[str]:
         line = lines[at]
         if line.lstrip().startswith("```"):
             end = next((n for n in range(at + 1, len(lines)) if lines[n].lstrip().startswith("```")), len(lines))
-            yield f"<pre><code>{escape(chr(10).join(lines[at + 1 : end]))}</code></pre>"
+            # A fence inside a list is indented as a whole; what is shown and copied is not.
+            margin = len(line) - len(line.lstrip())
+            body = [one[min(margin, len(one) - len(one.lstrip())) :] for one in lines[at + 1 : end]]
+            yield f"<pre><code>{escape(chr(10).join(body))}</code></pre>"
             at = end + 1
         elif line.startswith("    ") and line.strip():
             end = _run(lines, at, lambda one: one.startswith("    ") or not one.strip())
@@ -63,15 +66,15 @@ def _run(lines: list[str], start: int, belongs: Callable[[str], bool]) -> int:
 
 def _list(lines: list[str]) -> str:
     items: list[str] = []
-    numbered = False
+    first = ""  # number of the first item, if it has one: code between two items ends the list, and the next goes on counting
     for line in lines:
         if item := _ITEM.match(line):
-            numbered = numbered or item[1][0].isdigit()
+            first = first or item[1][:-1]
             items.append(item[2])
         else:
             items[-1] += " " + line.strip()
-    kind = "ol" if numbered else "ul"
-    return f"<{kind}>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + f"</{kind}>"
+    kind, start = ("ol", "" if first == "1" else f' start="{int(first)}"') if first else ("ul", "")
+    return f"<{kind}{start}>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + f"</{kind}>"
 
 
 def _table(lines: list[str]) -> str:

@@ -24,19 +24,20 @@ COMMANDS = {
     "monitor": ("mlops_obs.cli.monitor", "Scrape, evaluate SLOs and page without Prometheus."),
 }
 
+_HELP = ["-h", "--help"]
 app = typer.Typer(
     name="obs",
     help="Observability and reliability for the ML life cycle on Ray and KServe.",
     no_args_is_help=True,
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP},
 )
 
 
 def _forward(name: str, module: str) -> Callable[[typer.Context], None]:
     def command(ctx: typer.Context) -> None:
         group = importlib.import_module(module).app
-        group(args=ctx.args, prog_name=f"obs {name}")
+        group(args=ctx.args, prog_name=f"obs {name}", help_option_names=_HELP)
 
     return command
 

@@ -26,19 +26,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
-    """The runbook of one alert; `dashboard` is the uid of the board to open beside it."""
+    """The runbook of one alert."""
 
     alert: str
     meaning: str
     impact: str
     diagnosis: tuple[Step, ...]
     mitigation: tuple[Step, ...]
-    dashboard: str = "mlops-obs-service"
 
 
 _STATUS = Step("See what the rollout controller is doing, and whether it has acted already.", run="obs rollout status --env obs.yaml")
 _HISTORY = Step("Read every decision with the evidence it rested on.", run="obs rollout history --env obs.yaml")
-_BUDGET = Step("See how much budget is left, and for which revision it goes.", run="obs slo status --env obs.yaml")
+_BUDGET = Step("See how much budget is left, and which SLO and revision spends it.", run="obs slo status --env obs.yaml")
 _ROLLBACK = Step(
     "A canary burns and the controller has not acted: roll it back by hand. Traffic returns to the stable revision.",
     run='obs rollout rollback --env obs.yaml --reason "burns the error budget"',
@@ -139,7 +138,6 @@ RUNBOOKS: tuple[Runbook, ...] = (
                 run='obs rollout pause --env obs.yaml --reason "features are stale"',
             ),
         ),
-        "mlops-obs-features",
     ),
     Runbook(
         "DriftBudgetBurn",
@@ -174,7 +172,6 @@ RUNBOOKS: tuple[Runbook, ...] = (
                 run="obs rollout start --env obs.yaml -f rollout.yaml",
             ),
         ),
-        "mlops-obs-drift",
     ),
     Runbook(
         "TelemetryAbsent",
@@ -183,10 +180,8 @@ RUNBOOKS: tuple[Runbook, ...] = (
         (
             _TARGETS,
             Step("Is anything of the service left?", ask=f"count by (stage, revision) ({m.REQUESTS.name}{{{_S}}})"),
-            Step(
-                "Does the service itself answer? Ask it as a caller would; the demo's address is in obs.yaml.",
-                run="obs slo status --env obs.yaml",
-            ),
+            Step("What is still known of the budgets? `unknown` must not be read as healthy.", run="obs slo status --env obs.yaml"),
+            Step("Does the service itself answer? Ask it as a caller would; its address is in obs.yaml, under `target`."),
         ),
         (
             Step(
@@ -196,9 +191,9 @@ RUNBOOKS: tuple[Runbook, ...] = (
                 "The processes run but are not scraped: the discovery folder in obs.yaml must be the one that Prometheus reads.", ask="up"
             ),
             Step(
-                "Prometheus itself is down and will stay down for a while: run the embedded engine meanwhile, it needs "
-                "nothing but the processes.",
-                run="obs monitor --env obs.yaml",
+                "Prometheus will be down for a while, and nothing would page meanwhile: run the embedded engine, with a copy of "
+                "obs.yaml that says `metrics: {embedded: metrics.db}`. It needs nothing but the processes.",
+                run="obs monitor --env embedded.yaml",
             ),
         ),
     ),
@@ -225,7 +220,8 @@ RUNBOOKS: tuple[Runbook, ...] = (
     ),
     Runbook(
         "InstrumentationDown",
-        "A process that announced itself does not answer its /metrics: it died without saying goodbye, hangs, or a network is in between.",
+        "A process that is still listed for scraping does not answer its /metrics: it hangs, the network is in between, or it died "
+        "where nobody takes dead processes off the list (`obs demo` and `obs monitor` do, every 30 seconds).",
         "Its counts stop. If it was a replica, capacity is lower; the other replicas' counts stay right.",
         (
             _TARGETS,
@@ -237,7 +233,7 @@ RUNBOOKS: tuple[Runbook, ...] = (
         ),
         (
             Step(
-                "Ray or Kubernetes has started another replica: nothing to do, the dead one leaves the discovery list. "
+                "It died, and Ray or Kubernetes has started another: delete its file from the discovery folder if it is still there. "
                 "Confirm that all answer.",
                 ask="count(up == 0) or vector(0)",
             ),
@@ -264,7 +260,8 @@ RUNBOOKS: tuple[Runbook, ...] = (
         (
             Step("Metrics are away: repair them (see TelemetryAbsent); the rollout goes on by itself.", ask="up == 0"),
             Step(
-                "Somebody changed the weights by hand and means it: stop this rollout, it keeps those weights.",
+                "Somebody changed the weights by hand: set back what the reason names as expected, and the rollout goes on. Or end it: "
+                "the canary's share returns to the stable revision.",
                 run='obs rollout abort --env obs.yaml --reason "weights were changed by hand"',
             ),
             Step(
@@ -273,6 +270,5 @@ RUNBOOKS: tuple[Runbook, ...] = (
             ),
             Step("You do not trust it.", run='obs rollout rollback --env obs.yaml --reason "undecided for too long"'),
         ),
-        "mlops-obs-rollout",
     ),
 )

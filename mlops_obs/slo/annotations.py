@@ -27,7 +27,8 @@ ABSENT_FOR_SECONDS = 300
 # Actions of a rollout that answer a page, as people say them. Raising traffic is none.
 REMEDIES = {"rollback": "rolled back", "abort": "aborted", "pause": "paused", "hold": "held"}
 REMEDY_MEMORY_SECONDS = 3_600  # an older action belongs to another incident
-DASHBOARD_UID = "mlops-obs-service"
+# The board to open beside an alert, where it is not the overview. Runbooks name the same one.
+_BOARDS = {"FreshnessBudgetBurn": "mlops-obs-features", "DriftBudgetBurn": "mlops-obs-drift", "RolloutOnHold": "mlops-obs-rollout"}
 
 _BAD_EVENTS = {
     "availability": "of requests failed",
@@ -59,6 +60,11 @@ class Facts:
     dashboard_revision: str
     from_ms: str
     to_ms: str
+
+
+def dashboard_of(alert: str) -> str:
+    """Return the uid of the dashboard that the pages and the runbook of `alert` link to."""
+    return _BOARDS.get(alert, "mlops-obs-service")
 
 
 def alert_name(slo: SLO) -> str:
@@ -135,7 +141,7 @@ def _common(alert: str, service: str, facts: Facts, links: Links) -> dict[str, s
         "action_taken": facts.action_taken,
         "runbook_url": f"{links.runbooks}/{alert}",
         "dashboard_url": (
-            f"{links.dashboards}/{DASHBOARD_UID}?var-service={service if '{{' in service else quote(service)}"
+            f"{links.dashboards}/{dashboard_of(alert)}?var-service={service if '{{' in service else quote(service)}"
             f"&var-revision={facts.dashboard_revision}&from={facts.from_ms}&to={facts.to_ms}"
         ),
     }

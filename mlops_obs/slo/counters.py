@@ -51,7 +51,7 @@ def increase(samples: Sequence[tuple[float, float]], start: float, end: float, *
         previous = samples[0][1]
     else:
         return 0.0
-    for at, value in samples[max(first, -1) + 1 :]:
+    for at, value in samples[first + 1 :]:
         if at > end:
             break
         total += value - previous if value >= previous else value

@@ -15,6 +15,7 @@ from mlops_obs.slo.counters import CounterSource, Series
 
 PLATFORM_TEAM, PLATFORM_SLO = "platform", "platform"
 UP = "up"  # written by every scraper, ours included
+GONE_SECONDS = 60  # a series without a sample for so long has ended; Prometheus marks that at the next scrape
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ PLATFORM_ALERTS = (
         0,
         300,
         "{who}: metrics of {instance} cannot be scraped",
-        "A process died without leaving the discovery list, or its /metrics does not answer.",
+        "A process that is still listed for scraping does not answer its /metrics: it hangs, the network is in between, "
+        "or it died where nobody takes dead processes off the list.",
     ),
     PlatformAlert(
         "RolloutOnHold",
@@ -75,7 +77,9 @@ def holding(alert: PlatformAlert, source: CounterSource, now: float) -> list[Ser
 def _held(alert: PlatformAlert, one: Series, now: float) -> bool:
     before = [value for at, value in one.samples if at <= now - alert.hold]
     since = [value for at, value in one.samples if at > now - alert.hold]
-    return bool(before and since) and before[-1] == alert.value and all(value == alert.value for value in since)
+    if not (before and since) or now - one.samples[-1][0] > GONE_SECONDS:
+        return False  # too young, or over: what has recovered or left the list is no longer sampled
+    return before[-1] == alert.value and all(value == alert.value for value in since)
 
 
 def platform_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mlops_obs.adapters.process_table import descendants, started
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 DEMO = [sys.executable, "-m", "mlops_obs.cli.main", "demo"]
@@ -31,12 +33,22 @@ def processes_of(out: Path) -> list[str]:
     return found
 
 
+def path_without_prometheus(folder: Path) -> str:
+    """A PATH that has every program of this machine's but Prometheus and Alertmanager."""
+    folder.mkdir()
+    for directory in os.environ["PATH"].split(os.pathsep):
+        for program in Path(directory).glob("*"):
+            link = folder / program.name
+            if not program.name.startswith(("prometheus", "alertmanager")) and not link.exists():
+                link.symlink_to(program)
+    return str(folder)
+
+
 def test_without_prometheus_the_embedded_engine_tells_the_same_story_and_says_so(tmp_path):
     out = tmp_path / "run"
 
-    done = subprocess.run(
-        [*DEMO, "--seed", "3", "--out", str(out)], env=os.environ | {"PATH": "/nonexistent"}, capture_output=True, text=True, check=False
-    )
+    hidden = os.environ | {"PATH": path_without_prometheus(tmp_path / "bin")}
+    done = subprocess.run([*DEMO, "--seed", "3", "--out", str(out)], env=hidden, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "embedded engine: Prometheus and Alertmanager are not installed" in " ".join(done.stdout.split())
@@ -62,7 +74,11 @@ def test_ctrl_c_at_any_stage_ends_everything_and_leaves_no_half_file(tmp_path, s
 
         assert demo.wait(60) == 130
     finally:
+        family = descendants(demo.pid)
         demo.kill()
+        for pid, since in family.items():
+            if started(pid) == since:
+                os.kill(pid, signal.SIGKILL)
     assert "Traceback" not in log.read_text()
     assert log.read_text().rstrip().endswith("obs: interrupted")
     deadline = time.monotonic() + 15

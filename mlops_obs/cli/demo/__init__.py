@@ -39,7 +39,8 @@ def demo(
         raise UsageError("OBS-DEMO-009", "there is no such file", where=str(data), todo="pass a Parquet or CSV file with --data")
     folder.check_port(http_port, "--http-port")
     folder.check_port(inbox_port, "--inbox-port")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(number, _interrupt)
     out = out.resolve()
     screen = Screen()
     settings = Settings(out, root, seed, data.resolve() if data else None, http_port, inbox_port, embedded=embedded)
