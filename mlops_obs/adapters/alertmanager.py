@@ -6,13 +6,11 @@ A test that posts to the webhook itself proves only that the webhook works; rout
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
+from mlops_obs.adapters.http_client import Unreachable, fetch
 from mlops_obs.errors import PlatformError, TelemetryUnavailable
 
 _TIMEOUT = 5.0
@@ -61,19 +59,15 @@ def post_webhook(url: str, payload: Mapping[str, Any]) -> None:
 
 
 def _call(url: str, body: object = None) -> Any:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise TelemetryUnavailable("OBS-PAGE-002", "is not an http(s) URL", todo="correct the address", where=url)
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - scheme checked above
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - scheme checked above
-            text = answer.read().decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        problem = f"refused: HTTP {error.code} {error.read(200).decode('utf-8', 'replace').strip()}"
-        raise TelemetryUnavailable("OBS-PAGE-002", problem, todo="read its log", where=url) from error
-    except (OSError, ValueError) as error:
+        answer = fetch(url, timeout=_TIMEOUT, body=data, headers={"Content-Type": "application/json"})
+    except Unreachable as error:
         raise TelemetryUnavailable("OBS-PAGE-002", f"does not answer: {error}", todo="check that it runs", where=url) from error
+    if answer.status // 100 != 2:
+        said = " ".join(answer.body[:200].decode("utf-8", "replace").split())
+        raise TelemetryUnavailable("OBS-PAGE-002", f"refused: HTTP {answer.status} {said}".rstrip(), todo="read its log", where=url)
     try:
-        return json.loads(text) if text.strip() else {}
+        return answer.json()
     except ValueError:
-        return {}
+        return {}  # Alertmanager answers a delivery with nothing

@@ -22,8 +22,10 @@ _SLACK_SECONDS = 3.0
 def announce(directory: Path, name: str, target: str, *, pid: int | None = None) -> Path:
     """Write `<directory>/<name>-<pid>.json` atomically, for the HTTP address `target` (`host:port`). Raises OSError.
 
+    The path that is returned is absolute: the process may go to another folder before it takes the file away.
     The only target label is `obs_process`, the name: it never clashes with a label of the metrics themselves.
     """
+    directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
     path = directory / f"{safe}-{os.getpid() if pid is None else pid}.json"

@@ -148,12 +148,20 @@ class EmbeddedEngine:
             for group in groups:
                 if time.monotonic() < retry_at.get(group.key, 0.0) or not alert_groups.due(group, time.time(), self._timing):
                     continue
-                if self._post(group):
+                if self._told(group):
                     retry_at.pop(group.key, None)
                     pause.pop(group.key, None)
                 else:
                     pause[group.key] = min(_LAST_RETRY, pause.get(group.key, _FIRST_RETRY / 2) * 2)
                     retry_at[group.key] = time.monotonic() + pause[group.key]
+
+    def _told(self, group: Group) -> bool:
+        try:
+            return self._post(group)
+        except Exception:
+            # The messenger outlives any fault of one message, as the watcher does.
+            log.exception("the page was not delivered; it will be tried again")
+            return False
 
     def _post(self, group: Group) -> bool:
         body = json.dumps(alert_groups.payload(group)).encode()

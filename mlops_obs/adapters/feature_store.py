@@ -73,5 +73,10 @@ def load_config(path: Path) -> StoreConfig:
         raise SpecError(
             "OBS-FRS-003", f"{place}: {first['msg']}", where=str(path), todo="see collectors/freshness/collector.yaml"
         ) from error
+    except UnicodeDecodeError as error:
+        raise SpecError("OBS-FRS-003", "not UTF-8 text", where=str(path), todo="save it as UTF-8") from error
     except yaml.YAMLError as error:
-        raise SpecError("OBS-FRS-003", f"not YAML: {error}", where=str(path), todo="see collectors/freshness/collector.yaml") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SpecError("OBS-FRS-003", f"not YAML: {problem}", where=where, todo="see collectors/freshness/collector.yaml") from error

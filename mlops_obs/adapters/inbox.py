@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -149,10 +150,10 @@ def moment(text: str, now: float) -> float:
     try:
         if text == "now":
             return now
-        if text.startswith("now-"):
-            return now - float(parse_duration(text.removeprefix("now-")))
-        return int(text) / 1000
-    except (ObsError, ValueError):
+        at = now - float(parse_duration(text.removeprefix("now-"))) if text.startswith("now-") else int(text) / 1000
+        datetime.fromtimestamp(at, UTC)  # refuses what no calendar has
+        return at
+    except (ObsError, ValueError, OverflowError, OSError):
         raise UsageError(
             "OBS-INBOX-003", f"{text[:40]!r} is not a time", where="from, to", todo="write now, now-15m or milliseconds"
         ) from None
@@ -180,14 +181,15 @@ def _handler(inbox: Inbox) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
+            # Read first, also what will be refused: a sender whose body nobody takes sees a broken pipe instead of the answer.
+            body = self.rfile.read(min(int(length), 4 * _BODY_LIMIT)) if length.isdecimal() else b""
             if self.path != "/alerts":
                 return self._send(_not_found("Post notifications to /alerts."))
-            if not length.isdigit() or int(length) > _BODY_LIMIT:
+            if not length.isdecimal() or int(length) > _BODY_LIMIT:
                 return self._send((413, "text/plain", f"a notification has a Content-Length of at most {_BODY_LIMIT} bytes\n"))
             # A form on some web page can post to loopback, but never with this type.
             if self.headers.get_content_type() != "application/json":
                 return self._send((415, "text/plain", "a notification is application/json\n"))
-            body = self.rfile.read(int(length))
             return self._reply(lambda: inbox.receive(body))
 
         def _reply(self, work: Callable[[], Reply]) -> None:

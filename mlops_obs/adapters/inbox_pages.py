@@ -53,12 +53,12 @@ def _article(page: Page) -> str:
 
 
 def _outcome(page: Page) -> str:
-    """What has become of it: the newest notification, where it says more than the one that paged."""
+    """What has become of it: the newest notification, where it says more than the one that paged. Open, for the list reloads itself."""
     now = render_page(page.latest)
     return (
         ""
         if now == page.text
-        else f"<details><summary>Newest notification, {_clock(page.updated_at)}</summary><pre>{linked(now)}</pre></details>"
+        else f"<details open><summary>Newest notification, {_clock(page.updated_at)}</summary><pre>{linked(now)}</pre></details>"
     )
 
 

@@ -1,4 +1,4 @@
-"""A KServe InferenceService in Knative mode as a `TrafficTarget`.
+"""A KServe InferenceService in Knative mode as a `TrafficTarget`; any other mode is refused, for it ignores the percentage.
 
 The traps, and what is done about each. The Python SDK drops nulls and overwrites on conflict: so this sends JSON
 Patches that test the resourceVersion and the old value. Knative invents revision names: so the package's revision is
@@ -22,6 +22,8 @@ GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 FIRST = "mlops-obs.dev/revision"  # annotation a person writes: how the revision that runs before the first rollout is called
 REVISIONS = "mlops-obs.dev/revisions"  # annotations we write: our revision -> Knative revision, our revision -> package
 PACKAGES = "mlops-obs.dev/packages"
+MODE = "serving.kserve.io/deploymentMode"
+_KNATIVE = ("Knative", "Serverless")  # the mode's name, and what it was called before
 _PERCENT = "/spec/predictor/canaryTrafficPercent"
 
 
@@ -55,10 +57,13 @@ class KServeTarget:
     def deploy(self, revision: str, package: str) -> None:
         """Give the predictor the new package at 0 % and wait until Knative has its revision ready."""
         service = self._get()
-        names, packages = _names(service), _annotation(service, PACKAGES)
+        names, packages, status = _names(service), _annotation(service, PACKAGES), _status(service)
         if packages.get(revision, package) != package:
             what = f"{revision} already runs {packages[revision]}"
             raise Conflict("OBS-KSERVE-001", what, where=self._where, todo="name the new package another revision")
+        if names.get(revision, "") not in ("", status.get("latestCreatedRevision"), status.get("latestRolledoutRevision")):
+            del names[revision]  # shipped before and replaced since: KServe can no longer route to that one
+            packages.pop(revision, None)
         if revision not in packages:
             self._start(service, revision, package, names, packages)
         deadline = time.monotonic() + self._ready_timeout
@@ -89,21 +94,21 @@ class KServeTarget:
         names, status = _names(service), _status(service)
         latest = next((revision for revision, knative in names.items() if knative == status.get("latestReadyRevision")), "")
         rolled = next((revision for revision, knative in names.items() if knative == status.get("latestRolledoutRevision")), "")
-        if now == wanted:
-            return
-        if now != _compact(expected):
+        percent, asked = wanted.get(latest, 0), service["spec"]["predictor"].get("canaryTrafficPercent")
+        if now == wanted and (rolled == latest or asked == percent):
+            return  # nothing else is on its way either
+        if now not in (wanted, _compact(expected)):
             raise Conflict("OBS-KSERVE-004", f"the split is {now}, not {dict(expected)}", where=self._where, todo="read again")
         if wanted != {rolled: 100} and (not latest or status.get("latestReadyRevision") != status.get("latestCreatedRevision")):
             what = f"a Knative revision {status.get('latestCreatedRevision')} appeared that is not ours: someone edited the template"
             raise Conflict("OBS-KSERVE-005", what, where=self._where, todo="abort, and look who edits the service")
         if rolled == latest and wanted != {latest: 100}:
             what = f"{latest} is rolled out and KServe remembers no way back"
-            raise TargetError("OBS-KSERVE-006", what, where=self._where, todo="ship the old package as a new rollout")
+            raise TargetError("OBS-KSERVE-006", what, where=self._where, todo="end this rollout, then ship the old package as a new one")
         if set(wanted) - {latest, rolled} or sum(wanted.values()) != 100:
             what = f"cannot route {wanted}: KServe splits between {rolled or 'nothing'} and {latest}"
             raise TargetError("OBS-KSERVE-007", what, where=self._where, todo="deploy first")
-        percent = wanted.get(latest, 0)
-        if service["spec"]["predictor"].get("canaryTrafficPercent") != percent:  # else asked for already, and about to happen
+        if asked != percent:  # else asked for already, and about to happen
             self._patch(service, [_set(service["spec"]["predictor"], percent)])
 
     def _start(self, service: dict[str, Any], revision: str, package: str, names: dict[str, str], packages: dict[str, str]) -> None:
@@ -147,7 +152,12 @@ class KServeTarget:
     # --- the API server -------------------------------------------------------------------------------------
 
     def _get(self) -> dict[str, Any]:
-        return dict(self._call("get_namespaced_custom_object"))
+        service = dict(self._call("get_namespaced_custom_object"))
+        mode = service.get("status", {}).get("deploymentMode") or (service["metadata"].get("annotations") or {}).get(MODE, "Knative")
+        if mode not in _KNATIVE:
+            what = f"it runs in {mode} mode, where canaryTrafficPercent routes nothing"
+            raise TargetError("OBS-KSERVE-015", what, where=self._where, todo=f"create it anew with the annotation {MODE}: Serverless")
+        return service
 
     def _patch(self, service: dict[str, Any], operations: list[dict[str, Any]]) -> None:
         version = service["metadata"]["resourceVersion"]
@@ -156,9 +166,12 @@ class KServeTarget:
         self._call("patch_namespaced_custom_object", [test, *operations], _content_type="application/json-patch+json")
 
     def _call(self, method: str, *body: object, **options: str) -> Any:
-        from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
-
+        try:
+            from kubernetes.client.exceptions import ApiException
+            from urllib3.exceptions import HTTPError
+        except ImportError as error:
+            what, todo = "the Kubernetes client is not installed", "pip install 'mlops-obs[k8s]'"
+            raise TargetError("OBS-KSERVE-016", what, where=self._where, todo=todo) from error
         try:
             call = getattr(self._client(), method)
             return call(GROUP, VERSION, self._namespace, PLURAL, self._name, *body, _request_timeout=self._request_timeout, **options)

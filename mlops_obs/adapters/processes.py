@@ -155,4 +155,4 @@ class Daemon:
             written = log.read().decode(errors="replace").strip().splitlines()
         # The cause is rarely the last line: a server logs its orderly shutdown after it.
         telling = [line for line in written if "level=error" in line or "level=warn" in line or "rror" in line]
-        return "\n".join((telling or written)[-lines:])
+        return " | ".join((telling or written)[-lines:])

@@ -31,18 +31,23 @@ class Session:
         try:
             app = importlib.import_module(module)
             self._predictor_app, self._ingress_app = getattr(app, function), app.ingress_app
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # whatever the module raises when it is loaded
             todo = "put its folder on PYTHONPATH; it offers the named function and ingress_app"
-            raise TargetError("OBS-RAY-008", f"cannot load the serving application: {error}", where=import_path, todo=todo) from error
+            raise TargetError(
+                "OBS-RAY-008", f"cannot load the serving application: {type(error).__name__}: {error}", where=import_path, todo=todo
+            ) from error
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=3.0).close()  # ray.init alone would wait for minutes
             import ray
 
             ray.init(address=address, namespace="mlops-obs", log_to_driver=False, configure_logging=False)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:
             raise TargetError(
-                "OBS-RAY-001", f"cannot connect to Ray: {error}", where=address, todo="check that the cluster runs and its address"
+                "OBS-RAY-001",
+                f"cannot connect to Ray: {_last_line(error)}",
+                where=address,
+                todo="check that the cluster runs and its address",
             ) from error
 
     def deploy(self, revision: str, package: str) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from mlops_obs.adapters.process_table import started
 from mlops_obs.errors import StateError, UsageError
 from mlops_obs.rollout.controller import Stored
@@ -112,13 +114,19 @@ class RolloutStore:
         """Add a rollout; its id gets a number that makes it unique.
 
         Raises:
-            UsageError: OBS-ROLL-010 if a rollout of the service is still running.
+            UsageError: OBS-ROLL-010 if a rollout of the service is still running, or has a request that nobody has answered yet.
         """
         with self._write() as db:
             running = db.execute("SELECT id FROM rollouts WHERE service = ? AND over = 0", (state.spec.service,)).fetchone()
             if running:
                 todo = f"wait for it, or: obs rollout abort --reason ... ({running[0]})"
                 raise UsageError("OBS-ROLL-010", f"rollout {running[0]} of {state.spec.service} is still running", todo=todo)
+            query = """SELECT kind, rollout FROM requests WHERE answered = 0
+                AND rollout = (SELECT id FROM rollouts WHERE service = ? ORDER BY number DESC LIMIT 1)"""
+            waiting = db.execute(query, (state.spec.service,)).fetchone()
+            if waiting:  # the controller looks at the newest rollout only: a rollback asked of the one before would be lost
+                what = f"the {waiting[0]} asked of rollout {waiting[1]} is not done yet"
+                raise UsageError("OBS-ROLL-010", what, todo="wait for it; it needs a running `obs rollout controller`")
             number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM rollouts").fetchone()[0]
             state = state.model_copy(update={"id": f"{state.id}-{number}"})
             db.execute(
@@ -166,18 +174,28 @@ class RolloutStore:
         return next((body for body in bodies if body["evidence"].get("tests")), None)
 
     def summary(self, service: str) -> list[ActionSummary]:
-        """Return, per revision and action, how often it was decided and when it was last carried out."""
+        """Return, per revision and action, how often it was decided and when it was last carried out.
+
+        What touches the target is done when its result says so; its decision alone may be followed by a failure.
+        """
         query = """SELECT revision, action, SUM(kind = 'decision'),
-            MAX(CASE WHEN ok AND kind IN ('result', 'decision') AND action != 'wait' THEN at END)
+            MAX(CASE WHEN ok AND action != 'wait' AND (kind = 'result' OR (kind = 'decision' AND (
+                action NOT IN ('deploy', 'advance', 'rollback', 'abort') OR json_extract(body, '$.phase') IN ('RolledBack', 'Aborted'))))
+                THEN at END)
             FROM records WHERE service = ? AND kind != 'request' GROUP BY revision, action"""
         with self._read() as db:
             return [ActionSummary(*row) for row in db.execute(query, (service,)).fetchall()]
 
     def controller(self, now: float) -> str | None:
-        """Return the owner of the lease if a controller is alive."""
+        """Return the owner of the lease if a controller is alive.
+
+        One on this machine is alive while its process is: during a long deploy it cannot renew its lease.
+        """
         with self._read() as db:
             row = db.execute("SELECT owner, expires_at FROM lease").fetchone()
-        return str(row[0]) if row and row[1] > now and not _is_gone(str(row[0])) else None
+        if row is None or row[1] == 0 or _is_gone(str(row[0])):
+            return None
+        return str(row[0]) if row[1] > now or _is_running(str(row[0])) else None
 
     def broken_record(self) -> int | None:
         """Return the number of the first record whose hash does not follow from those before it; None if the log is whole."""
@@ -233,8 +251,11 @@ class RolloutStore:
             yield self._open()
         except sqlite3.Error as error:
             self._own.db = None
-            todo = "see that the folder exists, the disk is not full and no other program locks the file"
+            todo = "see that the folder exists and is yours to write, the disk is not full and no other program locks the file"
             raise StateError("OBS-ROLL-011", f"the rollout store failed: {error}", where=str(self._path), todo=todo) from error
+        except ValidationError as error:
+            what = f"a rollout in it cannot be read: {error.errors()[0]['msg']} ({error.errors()[0]['loc']})"
+            raise StateError("OBS-ROLL-020", what, where=str(self._path), todo="use the version of obs that wrote it") from error
 
     def _open(self) -> sqlite3.Connection:
         held: tuple[int, sqlite3.Connection] | None = getattr(self._own, "db", None)
@@ -256,7 +277,14 @@ def process_owner() -> str:
 
 def _is_gone(owner: str) -> bool:
     """Tell whether `owner` is a process of this machine that has ended; in doubt it has not."""
+    return _here(owner) and not _is_running(owner) and Path("/proc/self/stat").exists()
+
+
+def _is_running(owner: str) -> bool:
+    """Tell whether `owner` is a process of this machine that runs; in doubt it does not."""
+    return _here(owner) and started(int(owner.split("/")[1])) == owner.split("/")[2]
+
+
+def _here(owner: str) -> bool:
     parts = owner.split("/")
-    if len(parts) != 3 or parts[0] != socket.gethostname() or not parts[1].isdigit():
-        return False
-    return parts[2] != "" and started(int(parts[1])) != parts[2] and Path("/proc/self/stat").exists()
+    return len(parts) == 3 and parts[0] == socket.gethostname() and parts[1].isdigit() and parts[2] != ""

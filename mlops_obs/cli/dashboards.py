@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from mlops_obs.durations import parse_duration
 from mlops_obs.errors import SpecError, UsageError
@@ -84,10 +83,12 @@ def preview(
     from mlops_obs.adapters.prometheus import PrometheusCounters
     from mlops_obs.dashboards.catalogue import dashboard
     from mlops_obs.dashboards.preview import render_preview
+    from mlops_obs.dashboards.promql import TARGETS_UP
 
     chosen = dashboard(uid)
     end = time.time()
     source = PrometheusCounters(prometheus or _prometheus_of(env))
+    source.query(TARGETS_UP)  # a page on which every panel is unknown is no success
     page = render_preview(chosen, source.query_range, {"service": service, "revision": revision}, end - float(parse_duration(last)), end)
     write_atomically(out, page)
     typer.echo(str(out))
@@ -109,18 +110,26 @@ def _boards(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     boards = []
     for path in paths:
         try:
-            boards.append((path, json.loads(path.read_text(encoding="utf-8"))))
+            board = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise SpecError(
                 "OBS-DASH-007", f"not JSON: {error.msg}", where=f"{path}:{error.lineno}", todo="run obs dashboards render"
             ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise SpecError("OBS-DASH-007", f"cannot be read: {reason}", where=str(path), todo="run obs dashboards render") from error
+        if not isinstance(board, dict):
+            raise SpecError("OBS-DASH-007", "not a dashboard", where=str(path), todo="run obs dashboards render")
+        boards.append((path, board))
     return boards
 
 
 def _exclusions(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
-    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    from mlops_obs.adapters.files import load_yaml
+
+    document = load_yaml(path)[0] or {}
     rules = document.get("exclusions", {}) if isinstance(document, dict) else None
     if not isinstance(rules, dict) or not all(isinstance(reason, str) and reason.strip() for reason in rules.values()):
         todo = "write exclusions: {rule-name: why it does not apply}"

@@ -25,6 +25,7 @@ COMMANDS = {
 }
 
 _HELP = ["-h", "--help"]
+_INTERRUPTED = 130
 app = typer.Typer(
     name="obs",
     help="Observability and reliability for the ML life cycle on Ray and KServe.",
@@ -63,9 +64,11 @@ def main() -> None:
     except ObsError as error:
         typer.echo(f"obs: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("obs: interrupted", err=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
+        typer.echo("obs: interrupted", err=True)  # typer makes Ctrl-C this exit code and says nothing
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

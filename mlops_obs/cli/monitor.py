@@ -14,6 +14,8 @@ import typer
 
 from mlops_obs.errors import UsageError
 
+_LONGEST_INTERVAL = 60
+
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
@@ -50,6 +52,9 @@ def monitor(
     target = webhook or (f"{environment.inbox.rstrip('/')}/alerts" if environment.inbox else None)
     if target is None:
         raise UsageError("OBS-MON-003", "nobody would be paged", where=where, todo="set inbox: URL, or pass --webhook URL")
+    if parse_duration(interval) > _LONGEST_INTERVAL:
+        # Alerts look at five minutes: of samples further apart they would see too few to fire at all.
+        raise UsageError("OBS-MON-004", f"{interval} between scrapes is too long to judge by", todo="use --interval 1m or less")
     links = Links(**{name: url.rstrip("/") for name, url in environment.links if url})
     slos = load_slos(*(specs or environment.slos or (Path("slo"),)))
 

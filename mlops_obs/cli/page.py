@@ -28,9 +28,11 @@ def explain(
     from mlops_obs.slo.prometheus_rules import absent_expr, burn_expr, platform_expr
     from mlops_obs.slo.tiers import describe, plan_tiers
 
-    slos = load_slos(*(specs or [Path("slo")]))
-    if alert in words.ALERTS.values():
-        mine = [slo for slo in slos if words.alert_name(slo) == alert]
+    if found := [one for one in PLATFORM_ALERTS if one.name == alert]:  # has no SLO, so none is read
+        typer.echo(f"{alert}: {found[0].meaning}\n")
+        typer.echo("\n".join(f"    {line}" for line in f"{platform_expr(found[0])}   for {format_duration(found[0].hold)}".splitlines()))
+    elif alert in words.ALERTS.values():
+        mine = [slo for slo in load_slos(*(specs or [Path("slo")])) if words.alert_name(slo) == alert]
         typer.echo(f"{alert}: the error budget of an SLO is being spent too fast.")
         for slo in mine:
             typer.echo(f"\n{slo.service} {slo.name} (team {slo.team}): {slo.description}")
@@ -44,11 +46,9 @@ def explain(
             typer.echo("No SLO here has it.")
     elif alert == words.TELEMETRY_ABSENT:
         typer.echo(f"{alert}: the counters of an SLO were there and are gone; idle services still export theirs.")
-        for slo in words.watched(slos):
+        for slo in words.watched(load_slos(*(specs or [Path("slo")]))):
             typer.echo(f"\n{slo.service} {slo.name} (team {slo.team})\n")
             typer.echo("\n".join(f"    {line}" for line in absent_expr(slo).splitlines()))
-    elif found := [one for one in PLATFORM_ALERTS if one.name == alert]:
-        typer.echo(f"{alert}: {found[0].meaning}\n\n    {platform_expr(found[0])}   for {format_duration(found[0].hold)}")
     else:
         known = sorted([*words.ALERTS.values(), words.TELEMETRY_ABSENT, *(one.name for one in PLATFORM_ALERTS)])
         raise UsageError("OBS-PAGE-004", f"no alert is called {alert!r}", todo=f"known: {', '.join(known)}")

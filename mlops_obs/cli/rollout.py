@@ -68,7 +68,7 @@ def start(
         what = f"the spec is for service {spec.service}, the environment is {environment.service}'s"
         raise UsageError("OBS-ROLL-015", what, where=str(file or ""), todo="choose another --env or correct `service`")
     now = time.time()
-    state = RolloutState(id=f"{spec.service}-{spec.canary}", spec=spec, created_at=now, updated_at=now, actor=getpass.getuser())
+    state = RolloutState(id=f"{spec.service}-{spec.canary}", spec=spec, created_at=now, updated_at=now, actor=_actor())
     if dry_run:
         typer.echo(spec.model_dump_json(indent=2))
         return
@@ -82,10 +82,13 @@ def start(
 @app.command()
 def controller(
     env: Env = None,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
     output: Out = Output.text,
 ) -> None:
-    """Carry out the rollouts of this environment until SIGTERM. Safe to kill and start again at any time."""
+    """Carry out the rollouts of this environment until SIGTERM or Ctrl-C; a second one does not wait for the action in flight.
+
+    Safe to kill and start again at any time.
+    """
     from mlops_obs.adapters import telemetry
     from mlops_obs.adapters.rollout_store import process_owner
     from mlops_obs.rollout.controller import Controller
@@ -107,24 +110,33 @@ def controller(
         os.environ.setdefault("MLOPS_OBS_DISCOVERY_DIR", str(environment.discovery))
     telemetry.register_collector("rollout", read)
     stop: list[int] = []
+
+    def ask_to_stop(received: int, _: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(received)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stop.append(received))
+        signal.signal(number, ask_to_stop)
     typer.echo(f"controller {owner} of {environment.service} is running", err=True)
     try:
-        _run(running, interval, stop, owner, output)
+        _run(running, store, interval, stop, owner, output)
     finally:
         store.release(owner)
         typer.echo("controller stopped", err=True)
 
 
-def _run(running: Controller, interval: float, stop: list[int], owner: str, output: Output) -> None:
+def _run(running: Controller, store: RolloutStore, interval: float, stop: list[int], owner: str, output: Output) -> None:
     """Step until a signal came; print each change once."""
     told, trouble = ("", "", ""), ""
     while not stop:
         began = time.monotonic()
         try:
             state = running.step()
-            trouble = ""
+            holder = store.controller(time.time()) if state is None else None
+            trouble = (
+                _complain(f"another controller is at work ({holder}); this one stands by", trouble) if holder not in (None, owner) else ""
+            )
             if state is not None and (state.id, state.phase, _words(state)) != told:
                 told = (state.id, state.phase, _words(state))
                 line = f"{time.strftime('%H:%M:%S')} {state.id} {state.phase} {state.spec.canary} {state.weight} %: {state.reason}"
@@ -162,6 +174,8 @@ def watch(env: Env = None, timeout: Timeout = None, output: Out = Output.text) -
     store = wiring.rollout_store(environment)
     until = time.monotonic() + float(parse_duration(timeout)) if timeout else float("inf")
     state = _newest(store, environment.service)
+    if not state.over:
+        _warn_if_alone(store)
     if output is Output.text and sys.stdout.isatty():
         state = _watch_tree(store, state, until)
     else:
@@ -280,9 +294,17 @@ def _ask(kind: Kind, env: Path | None, reason: str, output: Output) -> None:
     state = _newest(store, environment.service)
     if state.over and not (kind == "rollback" and state.phase == "Promoted"):
         raise UsageError("OBS-ROLL-018", f"rollout {state.id} is over: {state.phase}", todo="start another one")
-    number = store.request(state.id, kind, getpass.getuser(), reason, time.time())
+    number = store.request(state.id, kind, _actor(), reason, time.time())
     _warn_if_alone(store)
     _show({"rollout": state.id, "request": number, "kind": kind, "reason": reason}, f"{state.id}: {kind} requested", output)
+
+
+def _actor() -> str:
+    """Return who asks; a container often runs as a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _newest(store: RolloutStore, service: str) -> RolloutState:

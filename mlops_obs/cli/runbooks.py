@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from mlops_obs.errors import SpecError, UsageError
 
@@ -44,7 +43,7 @@ def lint(
     """Check that every alert has a runbook, and that every command, option, query and metric in it exists."""
     from mlops_obs.runbooks.lint import lint as problems_of
 
-    runbooks = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md")) if path.stem != "README"}
+    runbooks = {path.stem: _read(path) for path in sorted(folder.glob("*.md")) if path.stem != "README"}
     problems = problems_of(alerts_in(rules), runbooks, known_commands())
     for problem in problems:
         typer.echo(problem)
@@ -53,16 +52,30 @@ def lint(
     typer.echo(f"{len(runbooks)} runbooks, no findings")
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SpecError("OBS-RUN-004", f"the runbook cannot be read: {reason}", where=str(path), todo="run obs runbooks render") from error
+
+
 def alerts_in(folder: Path) -> set[str]:
     """Return the names of all alerts in the rule files of a folder.
 
     Raises:
         UsageError: OBS-RUN-002 if there are none.
+        SpecError: OBS-SLO-001 if a file is not YAML, OBS-RUN-003 if it is no rule file.
     """
+    from mlops_obs.adapters.files import load_yaml
+
     alerts: set[str] = set()
     for path in sorted(folder.glob("*rules.yaml")):
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        alerts |= {rule["alert"] for group in document["groups"] for rule in group["rules"] if "alert" in rule}
+        document: Any = load_yaml(path)[0]
+        try:
+            alerts |= {rule["alert"] for group in document["groups"] for rule in group["rules"] if "alert" in rule}
+        except (TypeError, KeyError):
+            raise SpecError("OBS-RUN-003", "not a Prometheus rule file", where=str(path), todo="run obs slo compile") from None
     if not alerts:
         raise UsageError("OBS-RUN-002", "no alerts here", where=str(folder), todo="run obs slo compile, or give --rules")
     return alerts

@@ -7,6 +7,7 @@ An environment file says where things are, so that no command takes ten addresse
     discovery: discovery                  # file_sd folder of the instrumented processes
     metrics: {prometheus: "http://127.0.0.1:9090"}        # or {embedded: metrics.db}
     target: {ray_serve: {address: "127.0.0.1:6379", url: "http://127.0.0.1:8000", import_path: "my_app:predictor_app"}}
+    #       or {kserve: {namespace: models, name: credit-risk}}      # in Knative mode
     links: {dashboards: "https://grafana.example/d", runbooks: "https://runbooks.example"}
 
 Relative paths are relative to the file.
@@ -15,6 +16,7 @@ Relative paths are relative to the file.
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +47,11 @@ class Metrics(_Strict):
 
 
 class RayServe(_Strict):
-    """A weighted ingress on Ray Serve; `import_path` names the function `(revision, package, store) -> Application`."""
+    """A weighted ingress on Ray Serve.
+
+    `import_path` is `module:function`, called as `function(revision, package, store, service=...) -> Application`; the module also offers
+    `ingress_app(weights, service=...)`. The controller imports it, so it must be importable where the controller runs.
+    """
 
     address: str
     url: str
@@ -97,27 +103,48 @@ def load_environment(path: Path | None = None) -> Environment:
     """
     chosen = path or Path(os.environ.get(ENV_VARIABLE) or DEFAULT_FILE)
     try:
-        raw = yaml.safe_load(chosen.read_text())
+        raw = yaml.safe_load(chosen.read_text(encoding="utf-8"))
     except OSError as error:
         todo = f"pass --env FILE, set ${ENV_VARIABLE}, or run in a folder that has {DEFAULT_FILE}"
         raise UsageError("OBS-ENV-001", f"no environment file ({error.strerror})", where=str(chosen), todo=todo) from error
-    except yaml.YAMLError as error:
-        raise UsageError("OBS-ENV-002", f"not valid YAML: {error}", where=str(chosen), todo="mend the file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError("OBS-ENV-002", "not UTF-8 text", where=str(chosen), todo="save it as UTF-8") from error
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{chosen}:{mark.line + 1}" if mark else str(chosen)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError("OBS-ENV-002", f"not valid YAML: {problem}", where=where, todo="correct that line") from error
     if not isinstance(raw, dict):
         raise UsageError("OBS-ENV-002", "not a mapping of keys", where=str(chosen), todo="start from the example in the README")
     try:
         environment = Environment.model_validate({**_absolute(raw, chosen.resolve().parent), "path": chosen.resolve()})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UsageError("OBS-ENV-003", f"{key}: {first['msg']}", where=str(chosen), todo="see the keys in the README") from error
+        raise _explain(error, str(chosen)) from error
     for name, one in (("metrics", environment.metrics), ("target", environment.target)):
-        given = [key for key, value in one if value is not None]
+        given = [key for key, value in one if value]
         if len(given) != 1:
             raise UsageError(
                 "OBS-ENV-003", f"{name} needs exactly one of {', '.join(type(one).model_fields)}", where=str(chosen), todo="keep one"
             )
     return environment
+
+
+def _explain(error: ValidationError, where: str) -> UsageError:
+    """Name an unknown key first: a misspelt key is a missing one, too."""
+    problems = error.errors()
+    first = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    *parents, leaf = (str(part) for part in first["loc"])
+    key = ".".join((*parents, leaf))
+    if first["type"] != "extra_forbidden":
+        return UsageError("OBS-ENV-003", f"{key}: {first['msg']}", where=where, todo="`obs demo` writes an obs.yaml to compare with")
+    nested: dict[str, type[BaseModel]] = {
+        "ray_serve": RayServe, "kserve": KServe, "metrics": Metrics, "target": Target, "links": LinkBases,
+    }  # fmt: skip
+    model = nested.get(parents[-1], Environment) if parents else Environment
+    known = [name for name in model.model_fields if name != "path"]
+    near = difflib.get_close_matches(leaf, known, n=1)
+    todo = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return UsageError("OBS-ENV-003", f"unknown key {key}", where=where, todo=todo)
 
 
 def counter_source(environment: Environment) -> CounterSource:

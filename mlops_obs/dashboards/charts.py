@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 
-from mlops_obs.dashboards.figures import clock, format_value, time_ticks, value_ticks
+from mlops_obs.dashboards.figures import clock, format_tick, format_value, time_ticks, value_ticks
 
 Point = tuple[float, float | None]  # Unix seconds; None where nothing is known
 Place = Callable[[float], float]  # value -> vertical position
+_LETTER = 6.2  # mean width of a letter of chart text
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,12 @@ def time_chart(
     def y(value: float) -> float:
         return frame.bottom - (min(max(value, low), high) - low) / (high - low) * (frame.bottom - frame.top)
 
-    parts = [_open(frame, label)]
+    parts, apart = [_open(frame, label)], ticks[1] - ticks[0] if len(ticks) > 1 else 0.0
     for tick in ticks:
         parts.append(f'<line class="grid" x1="{frame.left:.1f}" x2="{frame.edge:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text x="{frame.left - 8:.1f}" y="{y(tick) + 4:.1f}" text-anchor="end">{format_value(tick, frame.unit)}</text>')
+        parts.append(
+            f'<text x="{frame.left - 8:.1f}" y="{y(tick) + 4:.1f}" text-anchor="end">{format_tick(tick, frame.unit, apart)}</text>'
+        )
     parts += _time_axis(frame)
     for line, base in shown:
         parts += _draw(line, base, frame, y)
@@ -112,7 +115,10 @@ def time_chart(
 
 
 def lanes(bars: Sequence[tuple[str, float, float, str, str]], frame: Frame, *, label: str = "") -> str:
-    """Draw (name, start, end, colour, note) as one bar per lane, a name before and a note after it. The height follows the bars."""
+    """Draw (name, start, end, colour, note) as one bar per lane, a name before and a note after it, or before where more room is.
+
+    The height follows the bars. What is too long ends in an ellipsis and is shown in full when pointed at.
+    """
     row = 27.0
     tall = replace(frame, height=row * len(bars) + 30, top=4)
     parts = [_open(tall, label), *_time_axis(tall)]
@@ -120,12 +126,19 @@ def lanes(bars: Sequence[tuple[str, float, float, str, str]], frame: Frame, *, l
         y, x = tall.top + index * row, tall.x(start)
         width = max(tall.x(end) - x, 2.0)
         text = y + row / 2 + 3
+        after, before = tall.width - x - width - 8, x - tall.left - 8
+        beside = f'x="{x + width + 8:.1f}"' if len(note) * _LETTER <= after or after >= before else f'x="{x - 8:.1f}" text-anchor="end"'
         parts.append(
             f'<g class="{colour}"><rect class="bar" x="{x:.1f}" y="{y + 6:.1f}" width="{width:.1f}" height="{row - 14:.1f}" rx="2"/>'
-            f'<text class="lane" x="{tall.left - 12:.1f}" y="{text:.1f}" text-anchor="end">{escape(name)}</text>'
-            f'<text x="{x + width + 8:.1f}" y="{text:.1f}">{escape(note)}</text></g>'
+            f'<text class="lane" x="{tall.left - 12:.1f}" y="{text:.1f}" text-anchor="end">{_fitted(name, tall.left - 12)}</text>'
+            f'<text {beside} y="{text:.1f}">{_fitted(note, max(after, before))}</text></g>'
         )
     return "".join(parts) + "</svg>"
+
+
+def _fitted(text: str, room: float) -> str:
+    letters = max(4, int(room / _LETTER))
+    return escape(text) if len(text) <= letters else f"{escape(text[: letters - 1])}…<title>{escape(text)}</title>"
 
 
 def strip(segments: Sequence[tuple[float, float, str, str]], frame: Frame, *, label: str = "") -> str:
@@ -230,7 +243,14 @@ def _names(ends: Sequence[tuple[float, float, str, str, str]], frame: Frame) -> 
         heights[index] = min(heights[index], ceiling)
         ceiling = heights[index] - gap
     placed = [(height, *end[1:]) for height, end in zip(heights, margin, strict=True) if height >= frame.top - gap]
-    early = [(min(end[0], frame.bottom - 8), *end[1:]) for end in ends if end[1] < frame.edge]
+    early: list[tuple[float, float, str, str, str]] = []
+    for height, at, name, value, colour in sorted(end for end in ends if end[1] < frame.edge):
+        # Lines that end together are named one above the other; a name that finds no room is left to the line's own title.
+        wanted = min(height, frame.bottom - 8)
+        while any(abs(wanted - other[0]) < gap and abs(at - other[1]) < 140 for other in early):
+            wanted -= gap
+        if wanted >= frame.top:
+            early.append((wanted, at, name, value, colour))
     parts = []
     for y, x, name, value, colour in [*placed, *early]:
         room = max(4, int((frame.right - 12) / 6.4) - len(value))

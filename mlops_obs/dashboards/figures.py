@@ -31,6 +31,16 @@ def format_value(value: float | None, unit: str) -> str:
     return text + _SUFFIX.get(unit, "")
 
 
+def format_tick(value: float, unit: str, step: float) -> str:
+    """Write a value of an axis whose ticks are `step` apart, with the digits that tell it from its neighbours."""
+    if unit != "percentunit" or not value:
+        return format_value(value, unit)
+    digits = max(0, -math.floor(math.log10(step * 100) + 1e-9)) if step > 0 else 0
+    if round(step * 100, digits) != round(step * 100, 9):
+        digits += 1  # 2.5 % needs one digit more than 2 %
+    return f"{value * 100:.{digits}f} %"
+
+
 def clock(at: float, *, seconds: bool = True) -> str:
     """Write a Unix time as UTC wall clock."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S" if seconds else "%H:%M")

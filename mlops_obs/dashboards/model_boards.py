@@ -69,7 +69,7 @@ DRIFT = Dashboard(
                 panel(
                     "psi",
                     "Drift of the ten worst features",
-                    "Population stability index: below 0.1 quiet, above 0.2 drifted.",
+                    "Population stability index: below 0.1 quiet, above 0.2 drifted unless chance explains it (see Windows by verdict).",
                     "none",
                     Query(q.top(10, q.gauge_max(m.DRIFT_PSI, m.REVISION, m.FEATURE)), "{{revision}} {{feature}}"),
                     PSI_LIMIT,
@@ -121,7 +121,7 @@ FEATURES = Dashboard(
                     "s",
                     Query(q.gauge_max(m.FEATURE_AGE, m.FEATURE_VIEW), "{{feature_view}}"),
                     width=8,
-                    no_value="no reads",
+                    no_value="no age reported",
                 ),
                 stale_reads(8),
                 panel(
@@ -132,7 +132,7 @@ FEATURES = Dashboard(
                     Query(q.rate_by(m.FEATURE_READS, m.FRESHNESS), "{{freshness}}"),
                     width=8,
                     stacked=True,
-                    no_value="no reads",
+                    no_value="nobody counts reads",
                 ),
             ),
         ),

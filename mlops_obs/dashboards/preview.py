@@ -57,6 +57,8 @@ h2,summary{font-size:15px;font-weight:650;letter-spacing:-.006em;margin:30px 0 1
 .stats div{line-height:1.15}.stats b{display:block;font-size:27px;font-weight:600;letter-spacing:-.02em;color:var(--c,var(--ink));
   font-variant-numeric:tabular-nums}
 .stats span{font-size:12px;color:var(--soft)}
+.keys{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:12px;color:var(--soft)}
+.keys span::before{content:"";display:inline-block;width:9px;height:9px;margin-right:5px;border-radius:2px;background:var(--c)}
 .none{color:var(--faint);font-size:13px;padding:22px 0;text-align:center}
 .panel table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 .panel th{font-weight:500;color:var(--soft);text-align:left;font-size:12px;padding:2px 8px 5px 0}
@@ -196,7 +198,8 @@ def _panel(uid: str, panel: Panel, run: _Run, marks: Sequence[Mark]) -> str:
     answers = [(query, run.query(query.expr, instant=query.instant)) for query in panel.queries]
     body = {"timeseries": _time, "stat": _stat, "table": _table, "state-timeline": _states}[panel.kind](panel, answers, run, marks)
     about = "" if panel.kind == "stat" and panel.width <= 3 else f"<p>{escape(panel.description)}</p>"
-    content = body or f'<div class="none">{escape(panel.no_value)}</div>'
+    # What was not answered is unknown: "no traffic" would be a claim.
+    content = body or f'<div class="none">{"unknown: the metrics did not answer" if run.problem else escape(panel.no_value)}</div>'
     place = f'id="panel-{panel_id(uid, panel.slug)}" style="grid-column:span {panel.width}"'
     return (
         f'<div class="panel {panel.kind}" {place} title="{escape(panel.description)}"><h3>{escape(panel.title)}</h3>{about}{content}</div>'
@@ -227,7 +230,8 @@ def _time(panel: Panel, answers: Answers, run: _Run, marks: Sequence[Mark]) -> s
         unit=panel.unit, low=panel.minimum, high=panel.maximum, top=8,
     )  # fmt: skip
     if panel.stacked:
-        return time_chart(lines, frame, marks=marks, stacked=True, label=panel.title)
+        keys = "".join(f'<span class="{line.colour}">{escape(line.name)}</span>' for line in lines)
+        return f'{time_chart(lines, frame, marks=marks, stacked=True, label=panel.title)}<div class="keys">{keys}</div>'
     return time_chart(lines, frame, marks=marks, limits=limits, label=panel.title)
 
 

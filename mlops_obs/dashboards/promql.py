@@ -22,8 +22,10 @@ RATE = "$__rate_interval"
 _FILTERS = {names.SERVICE: "$service", names.REVISION: "$revision"}
 # How many scrapes of one target fit in five minutes: lets a preview learn the scrape interval as Grafana knows it from its data source.
 SCRAPES_IN_5M = "max(count_over_time(up[5m]))"
-TARGETS_UP = "sum(up)"
-TARGETS_DOWN = "count(up == 0) or vector(0)"
+# A shared Prometheus scrapes the targets of other people too: ours have exported our metrics.
+_OURS = f"on (job, instance) last_over_time({names.COLLECTOR_UP.name}[7d])"
+TARGETS_UP = f"sum(up and {_OURS})"
+TARGETS_DOWN = f"count(up == 0 and {_OURS}) or vector(0)"
 
 
 def selector(metric: Metric, suffix: str = "", *, where: Matchers = NO_MATCHERS, whole: bool = False) -> str:
@@ -119,8 +121,9 @@ def ratio(part: Metric, whole: Metric, *by: str) -> str:
 
 
 def alerts_firing(severity: str) -> str:
-    """Count of firing alerts of a severity; zero, not nothing, when all is quiet."""
-    return f'count(ALERTS{{{_filter(names.SERVICE)},alertstate="firing",{names.SEVERITY}="{severity}"}}) or vector(0)'
+    """Count of firing alerts of a severity; zero when all is quiet, and nothing where no rule is evaluated: nobody would fire then."""
+    quiet = f"max({names.SLO_OBJECTIVE}{{{_filter(names.SERVICE)}}}) * 0"
+    return f'count(ALERTS{{{_filter(names.SERVICE)},alertstate="firing",{names.SEVERITY}="{severity}"}}) or {quiet}'
 
 
 def action_times(action: str) -> str:

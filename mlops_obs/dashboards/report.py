@@ -72,7 +72,7 @@ pre{margin:0;padding:16px 20px;overflow-x:auto;font:13.5px/1.55 ui-monospace,SFM
 .empty{color:var(--soft);margin-top:14px;font-size:15px}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:8px 40px}.two figure svg{min-width:0}
 footer{margin-top:64px;padding-top:16px;border-top:1px solid var(--line);color:var(--soft);font-size:13px;max-width:60em}
-.tablewrap{overflow-x:auto}
+.tablewrap{overflow-x:auto}.tablewrap td:nth-child(3){min-width:14em}
 @media screen and (max-width:760px){main{padding:32px 18px 48px}.two{grid-template-columns:1fr}section{margin-top:44px}}
 @media print{main{padding:0;max-width:none}section{margin-top:30px}h1{margin-top:20px;font-size:30px}.facts dd{font-size:21px}
   .two svg text{font-size:10px}svg text{font-size:13px}
@@ -277,5 +277,6 @@ def _stages(data: ReportData) -> str:
         )
         for stage in data.stages
     ]
-    svg = lanes(bars, Frame(start, end, left=190, right=200), label="Stages")
+    left = min(340.0, max(190.0, 7.0 * max(len(stage.name) for stage in data.stages) + 12))
+    svg = lanes(bars, Frame(start, end, left=left, right=200), label="Stages")
     return _section("How it came to be", "Every stage before and around the rollouts, and the time it took.", f"<figure>{svg}</figure>")

@@ -26,7 +26,7 @@ INGRESS = {m.STAGE: m.STAGE_INGRESS}
 BUDGET: Steps = ("bad", ((0.0, "warn"), (0.25, "good")))
 ZERO_IS_GOOD: Steps = ("good", ((1.0, "bad"),))
 PSI: Steps = ("good", ((0.1, "warn"), (0.2, "bad")))
-PSI_LIMIT = Query("vector(0.2)", "drifted", limit=True)
+PSI_LIMIT = Query("vector(0.2)", "limit", limit=True)
 
 
 def panel(slug: str, title: str, description: str, unit: Unit, *queries: Query, **options: Any) -> Panel:
@@ -44,7 +44,7 @@ def requests(width: int) -> Panel:
         Query(q.rate_by(m.REQUESTS, m.REVISION, where=INGRESS), "{{revision}}"),
         width=width,
         links=(TO_REVISION,),
-        no_value="no traffic",
+        no_value="nobody counts requests",
     )
 
 
@@ -59,7 +59,7 @@ def errors(width: int) -> Panel:
         Query(q.allowed_errors(), "SLO", limit=True),
         width=width,
         links=(TO_REVISION, TO_ROLLOUT),
-        no_value="no traffic",
+        no_value="no traffic, or nobody counts it",
     )
 
 
@@ -74,7 +74,7 @@ def latency(width: int) -> Panel:
         Query(q.recorded_by(m.SLO_THRESHOLD, m.SLO, of="any"), "SLO", limit=True),
         width=width,
         links=(TO_REVISION,),
-        no_value="no traffic",
+        no_value="no traffic, or nobody counts it",
     )
 
 
@@ -91,7 +91,7 @@ def weights(width: int) -> Panel:
         stacked=True,
         stepped=True,
         links=(TO_ROLLOUT,),
-        no_value="no rollout yet",
+        no_value="no rollout reported",
     )
 
 
@@ -106,7 +106,7 @@ def phase(width: int) -> Panel:
         kind="state-timeline",
         width=width,
         links=(TO_ROLLOUT,),
-        no_value="no rollout yet",
+        no_value="no rollout reported",
     )
 
 
@@ -115,7 +115,7 @@ def worst_drift(width: int) -> Panel:
     return panel(
         "drift",
         "Most drifted feature",
-        "Largest population stability index of any feature, last scored window against the model's reference.",
+        "Largest population stability index of any feature, last scored window. Above the line it is drift unless chance explains it.",
         "none",
         Query(q.gauge_max(m.DRIFT_PSI, m.REVISION), "{{revision}}"),
         PSI_LIMIT,
@@ -136,5 +136,5 @@ def stale_reads(width: int) -> Panel:
         Query(q.outcome_share(m.FEATURE_READS, m.FRESHNESS, "!fresh", m.FEATURE_VIEW), "{{feature_view}}"),
         width=width,
         links=(TO_FEATURES,),
-        no_value="no reads",
+        no_value="no reads, or nobody counts them",
     )

@@ -19,9 +19,7 @@ _GPU_LEGEND = "GPU {{gpu}}"
 
 
 def _gpu(slug: str, title: str, description: str, unit: Unit, expr: str, **options: Any) -> Panel:
-    return panel(
-        slug, title, description, unit, Query(expr, _GPU_LEGEND), width=8, needs="gpu", no_value="no GPU on this machine", **options
-    )
+    return panel(slug, title, description, unit, Query(expr, _GPU_LEGEND), width=8, needs="gpu", no_value="no GPU reported", **options)
 
 
 GPU_TRAINING = Dashboard(
@@ -121,7 +119,7 @@ GPU_TRAINING = Dashboard(
                 panel(
                     "checkpoint",
                     "Work at risk",
-                    "Time since the last checkpoint: what a crash would cost now.",
+                    "Time since the last checkpoint: what a crash would cost a run that still goes.",
                     "s",
                     Query(q.seconds_since(m.TRAINING_CHECKPOINT_TIME, m.REVISION), "{{revision}}"),
                     kind="stat",
@@ -167,7 +165,7 @@ GPU_TRAINING = Dashboard(
                     Query(q.gauge_max(m.GPU_COUNT, "state"), "{{state}}"),
                     width=8,
                     needs="gpu",
-                    no_value="no GPU on this machine",
+                    no_value="no GPU reported",
                 ),
             ),
         ),

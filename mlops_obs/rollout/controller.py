@@ -102,12 +102,15 @@ class Controller:
             # Until the target has shown the first step, the canary may have no traffic and owes us no samples.
             since = state.step_started_at or (state.began_at if state.step > 0 else None)
             arms = Arms(state.stable, state.spec.canary, bool(state.desired.get(state.stable)), since)
-            evidence = read_evidence(self._source, state.spec, arms, state.began_at, now)
-            verdict = judge(evidence, state.spec, state.stable, state.began_at, state.step_started_at)
+            try:
+                evidence = read_evidence(self._source, state.spec, arms, state.began_at, now)
+                verdict = judge(evidence, state.spec, state.stable, state.began_at, state.step_started_at)
+            except Exception as error:  # noqa: BLE001 - a surprise in the metrics must not keep a person's abort from the target
+                verdict = Verdict("unknown", f"metrics cannot be read: unexpected {type(error).__name__}: {error}")
         try:
             return Seen(dict(self._target.weights()), verdict, stored.requests)
-        except TargetError as error:
-            return Seen(None, verdict, stored.requests, str(error))
+        except Exception as error:  # noqa: BLE001 - refusal or surprise, nothing is done without the weights
+            return Seen(None, verdict, stored.requests, str(_told(error)))
 
     def _asked(self, state: RolloutState, request: Request, seen: Seen) -> Record:
         return make_record(
@@ -187,6 +190,14 @@ class Controller:
                 self._target.deploy(action.revision, action.package)
             else:
                 self._target.set_weights(action.weights, action.expected)
-        except TargetError as error:
-            return error
+        except Exception as error:  # noqa: BLE001 - a surprise in an adapter is told and tried again like a refusal
+            return _told(error)
         return None
+
+
+def _told(error: Exception) -> TargetError:
+    """Return what a target raised as a TargetError, also what its adapter did not foresee."""
+    if isinstance(error, TargetError):
+        return error
+    what = f"unexpected {type(error).__name__} from the target: {error}"
+    return TargetError("OBS-ROLL-021", what, todo="see that its address and names are right")

@@ -14,6 +14,7 @@ from mlops_obs.errors import Conflict, ObsError
 from mlops_obs.rollout.state import Action, Decision, Deploy, Request, RolloutState, Seen, SetWeights, Verb, compact
 
 _SETTLE = 5.0  # seconds that a target gets to show weights it has accepted
+_REFUSALS = 5  # failures after which a person may give up a retreat from a canary that has all the traffic
 _BACKOFF_FORWARD, _BACKOFF_RETREAT = 30.0, 5.0  # longest pause between attempts, seconds
 
 
@@ -24,7 +25,7 @@ def decide(state: RolloutState, seen: Seen, now: float) -> Decision:
         return Decision(state, verb or "wait", state.reason)
     if state.goal == "forward" and seen.verdict.kind == "condemned":
         state = _turn_back(state, "rollback", seen.verdict.reason)
-    if seen.weights is None:
+    if seen.weights is None and (state.goal == "forward" or state.step >= 0):
         doing = "" if state.goal == "forward" else f"{state.goal} of {state.spec.canary} is due ({state.why}), but "
         return _hold(state, f"{doing}the target does not tell its weights: {seen.problem}")
     if state.goal != "forward":
@@ -40,7 +41,14 @@ def settle(state: RolloutState, action: Action, error: ObsError | None, now: flo
     longest = _BACKOFF_FORWARD if state.goal == "forward" else _BACKOFF_RETREAT
     pause = 1.0 if isinstance(error, Conflict) and isinstance(action, SetWeights) else min(longest, 2.0 ** min(state.attempts, 10))
     doing = f"deploy {state.spec.canary}" if isinstance(action, Deploy) else f"set {_text(action.weights)}"
-    return _with(state, attempts=state.attempts + 1, retry_at=now + pause, phase="Holding", reason=f"could not {doing}: {error}")
+    state = _with(state, attempts=state.attempts + 1, retry_at=now + pause, phase="Holding")
+    way_out = "; `obs rollout abort` gives up and leaves the traffic as it is" if _refused(state) else ""
+    return _with(state, reason=f"could not {doing}: {error}{way_out}")
+
+
+def _refused(state: RolloutState) -> bool:
+    """The target will not take back all the traffic, e.g. for want of the old revision; nothing else could ever end the rollout."""
+    return state.goal != "forward" and state.attempts >= _REFUSALS and state.previous == {state.spec.canary: 100}
 
 
 def _obey(state: RolloutState, requests: tuple[Request, ...]) -> tuple[RolloutState, Verb | None]:
@@ -50,6 +58,9 @@ def _obey(state: RolloutState, requests: tuple[Request, ...]) -> tuple[RolloutSt
         words = f"{one.kind} asked by {one.actor}" + (f": {one.reason}" if one.reason else "")
         if one.kind == "rollback" and state.phase == "Promoted":
             state, verb = _turn_back(_with(state, phase="Progressing", ended_at=None), "rollback", words), "rollback"
+        elif one.kind == "abort" and _refused(state):
+            reason = f"{words}; {state.spec.canary} keeps the traffic, for the target did not take it back"
+            state, verb = _with(state, phase="Aborted", reason=reason, desired=state.previous, ended_at=one.at), "abort"
         elif state.over or state.goal != "forward":
             continue
         elif one.kind in ("abort", "rollback"):
@@ -71,17 +82,28 @@ def _turn_back(state: RolloutState, goal: Verb, why: str) -> RolloutState:
 
 
 def _retreat(state: RolloutState, seen: Seen, now: float) -> Decision:
-    """Give the canary's share back to stable; done when the target says so."""
+    """Give the canary's share back to stable; done when the target says so.
+
+    A step that the target has never shown may still be on its way. No share now is no proof then: the share is taken
+    back all the same, and the rollout ends only if the target still says so a settling time later.
+    """
     found, canary = compact(seen.weights or {}), state.spec.canary
     verb: Verb = "abort" if state.goal == "abort" else "rollback"
     share = found.get(canary, 0)
-    if share == 0 or state.step < 0:  # before the first step nothing of ours has touched the traffic
+    if share and found == compact(state.desired) and state.step_started_at is None:
+        state = _with(state, step_started_at=now)
+    shown = state.step_started_at is not None
+    settled = found == compact(state.desired) and state.attempts == 0 and now >= state.retry_at
+    if state.step < 0 or (share == 0 and (shown or settled)):  # before the first step nothing of ours has touched the traffic
         phase = "Aborted" if verb == "abort" else "RolledBack"
-        return Decision(_with(state, phase=phase, reason=state.why, desired={**found, canary: 0}, ended_at=now), verb, state.why)
+        return Decision(
+            _with(state, phase=phase, reason=state.why, desired={**(found or state.desired), canary: 0}, ended_at=now), verb, state.why
+        )
     if now < state.retry_at:
         return Decision(state, "wait", state.reason)
     weights = {**found, state.stable: found.get(state.stable, 0) + share, canary: 0}
-    state = _with(state, phase="Progressing", reason=state.why, desired=weights, previous=found)
+    attempts = state.attempts if share else max(1, state.attempts)  # not 0, or a kill before the act would pass for its success
+    state = _with(state, phase="Progressing", reason=state.why, desired=weights, previous=found, attempts=attempts)
     return Decision(state, verb, state.why, SetWeights(weights, dict(seen.weights or {})))
 
 
@@ -104,6 +126,8 @@ def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None) -> 
         state = _with(state, phase="Pending", reason=f"deploying {spec.canary} at weight 0")
         return Decision(state, "deploy", state.reason, Deploy(spec.canary, spec.package))
     if found != compact(state.desired):
+        if state.paused:
+            return Decision(_with(state, phase="Paused"), verb or "wait", state.reason)
         if now < state.retry_at:
             return Decision(state, "wait", state.reason)
         if verdict.kind == "unknown" and state.waived < state.step:

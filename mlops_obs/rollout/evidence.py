@@ -22,6 +22,7 @@ from mlops_obs.rollout.spec import Rollout
 from mlops_obs.slo.counters import CounterSource, Series, increase, newest
 
 _LOOKBACK = 60.0  # seconds before the start in which the counters' base values are looked for
+_AHEAD = 300.0  # seconds after now in which samples are looked for: there are some only if the clocks disagree
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,14 @@ def read_evidence(source: CounterSource, rollout: Rollout, arms: Arms, began_at:
     matchers = {SERVICE: rollout.service, STAGE: rollout.stage}
     bound = repr(float(rollout.latency_threshold))
     try:
-        requests = source.series(REQUESTS.name, matchers, start, now)
+        requests = source.series(REQUESTS.name, matchers, start, now + _AHEAD)
         timed = source.series(f"{REQUEST_DURATION.name}_count", matchers, start, now)
         fast = source.series(f"{REQUEST_DURATION.name}_bucket", {**matchers, "le": bound}, start, now)
     except TelemetryUnavailable as error:
         return Unknown(f"metrics cannot be read: {error.what}")
-    problem = _untrusted(requests, timed, fast, rollout, arms, now)
+    problem = _untrusted(requests, timed, fast, rollout, arms, now) or (
+        "" if began_at is not None else _too_sparse(requests, rollout, arms)
+    )
     if problem:
         return Unknown(problem)
     until = min(now, newest(requests) or now)
@@ -109,7 +112,7 @@ def _untrusted(
     """Return why the samples cannot be trusted, or an empty string."""
     place = f"{rollout.service} at stage {rollout.stage}"
     if not requests:
-        return f"there are no request counters of {place}"
+        return f"there are no request counters of {place}; is it instrumented there, or does the spec need another `stage`?"
     if any(not math.isfinite(value) for one in (*requests, *timed, *fast) for _, value in one.samples):
         return f"a counter of {place} is not a number"
     for revision, live in ((arms.stable, arms.stable_live), (arms.canary, arms.canary_since is not None)):
@@ -123,13 +126,29 @@ def _untrusted(
             return f"there are no request counters of {revision} ({place})"
         if now - last > rollout.stale_after:
             return f"the newest sample of {revision} is {humanize_duration(now - last)} old"
-        if last - now > rollout.stale_after:
+        if last - now > rollout.slice:  # what happened before a step would count as evidence of that step
             return f"samples of {revision} are {humanize_duration(last - now)} in the future: check the clocks"
         if not any(one.labels.get(REVISION) == revision for one in timed):
             return f"there is no latency histogram of {revision} ({place})"
         if not any(one.labels.get(REVISION) == revision for one in fast):
             return f"the latency histogram of {revision} has no bound {rollout.latency_threshold:g} s"
     return ""
+
+
+def _too_sparse(requests: Sequence[Series], rollout: Rollout, arms: Arms) -> str:
+    """Return why slices cannot hold both arms, or an empty string. To be asked before the canary gets any traffic.
+
+    A scrape brings the requests since the one before. If that is longer than a slice, canary and stable fall into
+    different slices, nothing can be compared, and a canary would be free to fail.
+    """
+    gaps = sorted(b - a for one in requests if one.labels.get(REVISION) == arms.stable for (a, _), (b, _) in pairwise(one.samples))
+    if not gaps:
+        return f"{arms.stable} has been scraped only once so far"
+    if gaps[len(gaps) // 2] <= rollout.slice * 1.1:
+        return ""
+    gap = math.ceil(gaps[len(gaps) // 2])
+    todo = f"abort, and start again with slice: {2 * gap}s and stale_after: {3 * gap}s or more"
+    return f"samples are {gap} s apart and slices only {rollout.slice:g} s; {todo}"
 
 
 def _per_slice(family: Sequence[Series], labels: Mapping[str, str], edges: Sequence[float], stale_after: float) -> list[float]:

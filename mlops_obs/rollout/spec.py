@@ -7,6 +7,7 @@ and every limit is checked before anything is deployed.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -26,8 +27,8 @@ def _seconds(value: object) -> float:
             return float(parse_duration(value))
         except SpecError as error:
             raise ValueError(f"{error.what}; {error.todo}") from error
-    if value <= 0:
-        raise ValueError("a duration is positive")
+    if not 0 < value < math.inf:
+        raise ValueError("a duration is positive and finite")
     return float(value)
 
 
@@ -37,7 +38,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 class Rollout(BaseModel):
     """One rollout of one revision. Durations are written as `10s` and held in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     service: str = Field(min_length=1)
     canary: str = Field(min_length=1, description="revision to ship")
@@ -86,7 +87,9 @@ def parse_rollout(document: object, locate: Callable[[str], str] = lambda _: "")
     try:
         return Rollout.model_validate(document)
     except ValidationError as error:
-        raise _explain(error.errors()[0], locate) from error
+        problems = error.errors()
+        # A misspelt key is also a missing one; its own name is the better hint.
+        raise _explain(next((one for one in problems if one["type"] == "extra_forbidden"), problems[0]), locate) from error
 
 
 def _explain(problem: Mapping[str, Any], locate: Callable[[str], str]) -> SpecError:
@@ -96,6 +99,7 @@ def _explain(problem: Mapping[str, Any], locate: Callable[[str], str]) -> SpecEr
         todo = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(Rollout.model_fields)}"
         return SpecError("OBS-ROLL-002", f"unknown key {key}", where=locate(key), todo=todo)
     if problem["type"] == "missing":
-        return SpecError("OBS-ROLL-003", f"{key} is missing", where=locate(""), todo=f"add {key}: ...")
+        flag = {"canary": " or pass --revision", "package": " or pass --package"}.get(key, "")
+        return SpecError("OBS-ROLL-003", f"{key} is missing", where=locate(""), todo=f"add {key}: ...{flag}")
     said = str(problem["msg"]).removeprefix("Value error, ")
     return SpecError("OBS-ROLL-003", f"{key}: {said}", where=locate(key), todo="correct the value")

@@ -195,6 +195,7 @@ RUNBOOKS: tuple[Runbook, ...] = (
                 "obs.yaml that says `metrics: {embedded: metrics.db}`. It needs nothing but the processes.",
                 run="obs monitor --env embedded.yaml",
             ),
+            Step("The service was retired: delete its SLO file and its generated rules, or this fires for a week after the last count."),
         ),
     ),
     Runbook(

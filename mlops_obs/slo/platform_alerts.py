@@ -33,6 +33,7 @@ class PlatformAlert:
     meaning: str
     equal: Mapping[str, str] = field(default_factory=dict)
     unequal: Mapping[str, str] = field(default_factory=dict)
+    ours_by: str = ""  # a metric of every process of ours: a shared Prometheus scrapes those of other people too
 
 
 PLATFORM_ALERTS = (
@@ -53,6 +54,7 @@ PLATFORM_ALERTS = (
         "{who}: metrics of {instance} cannot be scraped",
         "A process that is still listed for scraping does not answer its /metrics: it hangs, the network is in between, "
         "or it died where nobody takes dead processes off the list.",
+        ours_by=names.COLLECTOR_UP.name,
     ),
     PlatformAlert(
         "RolloutOnHold",
@@ -68,7 +70,7 @@ PLATFORM_ALERTS = (
 
 def holding(alert: PlatformAlert, source: CounterSource, now: float) -> list[Series]:
     """Return the series for which `alert` has held without a break for its whole `hold`."""
-    found = source.series(alert.metric, alert.equal, now - alert.hold - 60, now)
+    found = source.series(alert.metric, alert.equal, now - alert.hold - GONE_SECONDS, now)
     return [
         one for one in found if all(one.labels.get(key, "") != value for key, value in alert.unequal.items()) and _held(alert, one, now)
     ]

@@ -182,7 +182,8 @@ def _absent(slo: SLO, links: Links) -> Rule:
 
 def platform_expr(alert: PlatformAlert) -> str:
     """Return the condition of an alert about the platform."""
-    return f"{selector(Selector(alert.metric, alert.equal, alert.unequal))} == {alert.value}"
+    expr = f"{selector(Selector(alert.metric, alert.equal, alert.unequal))} == {alert.value}"
+    return f"{expr}\nand on (job, instance) last_over_time({alert.ours_by}[7d])" if alert.ours_by else expr
 
 
 def render_platform_rules(*, evaluation_interval: str = "30s", links: Links | None = None) -> str:

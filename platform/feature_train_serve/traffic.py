@@ -141,11 +141,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    customers = read_customers(options.customers)
     with options.log.open("a", encoding="utf-8") as stream:
         log = Log(stream)
         feeding = asyncio.create_task(live(LiveFeed(OnlineStore(options.store), options.seed), stop)) if options.store else None
-        await drive(options.url, options.service, calls(customers, options.rps, options.seed), log, stop)
+        await drive(options.url, options.service, calls(options.names, options.rps, options.seed), log, stop)
         if feeding:
             await feeding
     return log.summary()
@@ -167,7 +166,12 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="online store to feed with live (synthetic) events")
     parser.add_argument("--log", type=Path, required=True, help="JSON-lines file to append to")
     options = parser.parse_args()
+    if not options.rps > 0:
+        parser.error("--rps must be above 0")
     try:
+        options.names = read_customers(options.customers)
+        if not options.names:
+            parser.error(f"{options.customers} names no customer")
         summary = asyncio.run(run(options))
     except StateError as error:
         sys.exit(f"traffic: {error}")

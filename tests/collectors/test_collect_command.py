@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from mlops_obs.cli.collect import app
+from mlops_obs.errors import SpecError
 
 
 @pytest.mark.stack
@@ -41,6 +42,18 @@ def test_a_configuration_that_is_not_there_is_said_before_anything_is_served(tmp
     result = CliRunner().invoke(app, ["freshness", "--config", str(tmp_path / "none.yaml")])
 
     assert "OBS-FRS-002" in str(result.exception)
+
+
+@pytest.mark.parametrize("content", [b"a: [1\nb: }", b"\xff\xfe"], ids=["not YAML", "not UTF-8"])
+def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path, content):
+    path = tmp_path / "collector.yaml"
+    path.write_bytes(content)
+
+    error = CliRunner().invoke(app, ["freshness", "--config", str(path)]).exception
+
+    assert isinstance(error, SpecError), error
+    assert str(error).startswith(str(path))
+    assert "\n" not in str(error)
 
 
 def test_a_stale_table_is_found_and_renewed(tmp_path):

@@ -46,11 +46,13 @@ def _series() -> Iterator[tuple[str, Mapping[str, str], Samples]]:
 
     for number in range(4):
         yield "up", {"job": "mlops-obs", "instance": f"127.0.0.1:{9000 + number}"}, flat(1)
+    yield "up", {"job": "somebody-else", "instance": "127.0.0.1:9900"}, flat(0)
     yield "ALERTS", {"alertname": "DriftBudgetBurn", "alertstate": "firing", "severity": "ticket", **service}, flat(1)
     yield m.REQUESTS_INFLIGHT.name, {**v2, "stage": "ingress"}, wavy(2, 1)
     yield m.OBSERVATIONS_DROPPED.name, {**v2, "reason": "ring_full"}, rising(0)
     for collector, reason, value in (("latency", "", 1), ("drift", "", 1), ("gpu", "no_driver", 0)):
-        yield m.COLLECTOR_UP.name, {"collector": collector, "reason": reason}, flat(value)
+        target = {"job": "mlops-obs", "instance": "127.0.0.1:9000"}
+        yield m.COLLECTOR_UP.name, {**target, "collector": collector, "reason": reason}, flat(value)
     for feature, middle in (("income", 0.04), ("amount_30d", 0.31), ("bureau_score", 0.08), ("prediction", 0.12)):
         yield m.DRIFT_PSI.name, {**v2, "feature": feature}, wavy(middle, 0.02)
         yield m.MISSING_RATIO.name, {**v2, "feature": feature}, wavy(0.02, 0.01)
@@ -118,5 +120,6 @@ def _slo(times: Sequence[float]) -> Iterator[tuple[str, Mapping[str, str], Sampl
             yield m.SLO_BUDGET_REMAINING, labels, [(at, round(1 - share * n / 2, 4)) for at, n in bad]
             yield m.SLO_BURN_RATE, labels, [(at, round(share * n / 9 / budget, 3)) for at, n in bad]
             yield m.SLO_ERROR_BUDGET, labels, [(at, budget) for at in times]
+            yield m.SLO_OBJECTIVE, labels, [(at, 1 - budget) for at in times]
             if slo == "latency":
                 yield m.SLO_THRESHOLD, labels, [(at, 0.25) for at in times]

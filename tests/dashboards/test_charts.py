@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from mlops_obs.dashboards.catalogue import DASHBOARDS
+from mlops_obs.dashboards.catalogue import DASHBOARDS, dashboard
 from mlops_obs.dashboards.charts import Frame, Line, Mark, lanes, strip, time_chart
-from mlops_obs.dashboards.figures import format_value, nice_step, time_ticks, value_ticks
+from mlops_obs.dashboards.figures import format_tick, format_value, nice_step, time_ticks, value_ticks
 from mlops_obs.dashboards.preview import missing_data, render_preview, scrape_interval, tone_of
 from mlops_obs.errors import TelemetryUnavailable
 from mlops_obs.slo.counters import Series
@@ -100,6 +100,8 @@ def test_a_prometheus_that_does_not_answer_is_asked_once_and_said_on_top() -> No
 
     assert len(asked) == 1
     assert "The metrics did not answer" in page
+    assert "no traffic" not in page
+    assert "unknown: the metrics did not answer" in page
     with pytest.raises(TelemetryUnavailable):
         missing_data(DASHBOARDS, away, {}, 0, 900)
 
@@ -120,3 +122,41 @@ def test_thresholds_give_a_value_its_tone() -> None:
     steps = ("bad", ((0.0, "warn"), (0.25, "good")))
 
     assert [tone_of(value, steps) for value in (-0.1, 0.0, 0.25)] == ["bad", "warn", "good"]  # type: ignore[arg-type]
+
+
+def test_lines_that_end_early_together_are_named_one_above_the_other() -> None:
+    svg = time_chart([Line(name, [(0, 0.0), (50, 0.0)]) for name in ("errors", "slow")], FRAME)
+
+    low, high = sorted(float(y) for y in re.findall(r'<text class="s0" x="[\d.]+" y="([\d.]+)"', svg))
+
+    assert high - low >= 13.9
+
+
+def test_ticks_close_to_each_other_are_written_apart() -> None:
+    assert [format_tick(value, "percentunit", 0.0005) for value in (0.9985, 0.999, 1.0)] == ["99.85 %", "99.90 %", "100.00 %"]
+    assert [format_tick(value, "percentunit", 0.25) for value in (0, 0.25, 1.0)] == ["0 %", "25 %", "100 %"]
+    assert format_tick(0.025, "percentunit", 0.025) == "2.5 %"
+
+
+def test_text_beside_a_bar_stays_inside_the_chart() -> None:
+    name, note = "a stage with a name that goes on and on", "why it took so long, told at length and without mercy " * 3
+    svg = lanes([(name, 0, 20, "s0", "4 s"), (name, 90, 100, "s0", "12 s, then the page came"), ("b", 90, 100, "s0", note)], FRAME)
+
+    texts = re.findall(r'<text[^>]*?x="([\d.]+)"([^>]*)>([^<]*)', svg)
+    assert len(texts) >= 6
+    for x, attributes, shown in texts:
+        wide, at = 6.2 * len(shown), float(x)
+        start = at - wide if "end" in attributes else at - wide / 2 if "middle" in attributes else at
+        assert start >= -7
+        assert start + wide <= FRAME.width + 7
+    assert f"<title>{name}</title>" in svg
+
+
+def test_every_band_of_a_stack_is_named_even_if_it_is_thin() -> None:
+    def answer(promql: str, start: float, end: float, step: float) -> list[Series]:
+        found = {"v1": 0.999, "v2": 0.001} if "rollout_weight" in promql else {}
+        return [Series({"revision": name}, [(at, value) for at in (0.0, 450.0, 900.0)]) for name, value in found.items()]
+
+    page = render_preview(dashboard("mlops-obs-rollout"), answer, {}, 0, 900)
+
+    assert re.search(r'class="keys"><span class="s\d">v1</span><span class="s\d">v2</span>', page)

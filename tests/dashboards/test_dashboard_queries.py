@@ -8,6 +8,7 @@ from loop_scenario import END, T0
 from mlops_obs.adapters.prometheus import PrometheusCounters
 from mlops_obs.dashboards.catalogue import DASHBOARDS, dashboard
 from mlops_obs.dashboards.preview import missing_data, render_preview
+from mlops_obs.dashboards.promql import TARGETS_DOWN
 
 pytestmark = pytest.mark.stack
 VARIABLES = {"service": "credit-risk"}
@@ -27,6 +28,13 @@ def test_a_service_that_does_not_exist_has_no_data(filled_prometheus: str) -> No
     missing = missing_data(DASHBOARDS[:1], query_range, {"service": "nobody"}, T0 + 105, T0 + END)
 
     assert any("Requests" in one for one in missing)
+    assert any("Alerts that page" in one for one in missing)  # without rules nothing can fire: that is no zero
+
+
+def test_targets_of_other_people_are_not_counted(filled_prometheus: str) -> None:
+    (down,) = PrometheusCounters(filled_prometheus).query(TARGETS_DOWN, at=T0 + END)
+
+    assert down.samples[0][1] == 0
 
 
 def test_a_value_from_the_address_bar_cannot_change_the_query(filled_prometheus: str) -> None:

@@ -59,6 +59,52 @@ def test_a_file_that_is_not_json_is_named_with_its_line(tmp_path: Path) -> None:
     assert "mine.json:3" in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("mine.json", b"[1]", "OBS-DASH-007"),
+        ("mine.json", b"\xff\xfe", "OBS-DASH-007"),
+        (".lint", b"a: [1\nb: }", "OBS-SLO-001"),
+        (".lint", b"\xff\xfe", "OBS-SLO-001"),
+    ],
+)
+def test_a_file_that_is_no_dashboard_or_exclusion_is_one_line(tmp_path: Path, name: str, content: bytes, code: str) -> None:
+    RUN.invoke(dashboards.app, ["render", "--dir", str(tmp_path)])
+    (tmp_path / name).write_bytes(content)
+
+    _expect_one_line(RUN.invoke(dashboards.app, ["lint", "--dir", str(tmp_path)]).exception, name, code)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("x-rules.yaml", b"groups: 3", "OBS-RUN-003"),
+        ("x-rules.yaml", b"a: [1\nb: }", "OBS-SLO-001"),
+        ("X.md", b"\xff\xfe", "OBS-RUN-004"),
+    ],
+)
+def test_a_file_that_is_no_runbook_or_rule_file_is_one_line(tmp_path: Path, name: str, content: bytes, code: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    _expect_one_line(RUN.invoke(runbooks.app, ["lint", "--dir", str(tmp_path), "--rules", str(tmp_path)]).exception, name, code)
+
+
+def test_a_preview_of_metrics_that_do_not_answer_is_a_failure(tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+
+    result = RUN.invoke(dashboards.app, ["preview", "mlops-obs-drift", "--out", str(out), "--prometheus", "http://127.0.0.1:1"])
+
+    _expect_one_line(result.exception, "http://127.0.0.1:1", "OBS-PROM-002")
+    assert not out.exists()
+
+
+def _expect_one_line(error: BaseException | None, where: str, code: str) -> None:
+    assert isinstance(error, ObsError), error
+    assert where in str(error)
+    assert str(error).endswith(f"[{code}]")
+    assert "\n" not in str(error)
+
+
 @pytest.mark.stack
 def test_preview_writes_a_file(tmp_path: Path, filled_prometheus: str) -> None:
     out = tmp_path / "page.html"

@@ -55,3 +55,15 @@ def test_a_taken_port_is_named_with_its_option():
 
         with pytest.raises(PlatformError, match=f"--http-port: port {port} cannot be used.*OBS-DEMO-007"):
             folder.check_port(port, "--http-port")
+
+
+def test_an_earlier_run_that_cannot_be_removed_is_said(tmp_path, monkeypatch):
+    with folder.claim(tmp_path):
+        (tmp_path / "logs").mkdir()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(folder.shutil, "rmtree", refuse)
+    with pytest.raises(PlatformError, match="logs: the earlier run cannot be removed: Permission denied.*OBS-DEMO-002"):
+        folder.claim(tmp_path)

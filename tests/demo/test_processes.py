@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
 from mlops_obs.adapters.process_table import descendants, started
-from mlops_obs.cli.demo.processes import Children, wait_until
+from mlops_obs.cli.demo.processes import Children, put_off_interrupts, wait_until
 from mlops_obs.errors import PlatformError
 
 GRANDCHILD = """
@@ -70,3 +72,36 @@ def test_the_environment_reaches_the_child(children, tmp_path):
 
     assert out.read_text() == "hello v3\n"
     assert "GREETING" not in os.environ
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_a_process_is_being_started_leaves_none_behind(children, monkeypatch, number):
+    popen = subprocess.Popen
+
+    def interrupted(*args, **kwargs):
+        process = popen(*args, **kwargs)
+        os.kill(os.getpid(), number)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        children.start("sleeper", [sys.executable, "-c", "import time; time.sleep(60)"])
+    (child,) = children.running
+    children.stop_all()
+
+    assert child.process.returncode == -signal.SIGTERM
+
+
+def test_a_second_ctrl_c_does_not_stop_the_stopping():
+    done = []
+
+    def stop():
+        with put_off_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("stopped")
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+
+    assert done == ["stopped"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -47,6 +47,40 @@ def test_id_category_and_score_may_be_missing(tmp_path: Path) -> None:
     assert kinds == [CODES["bureau", "other"], CODES["transaction", "other"]]
 
 
+def test_customer_ids_of_a_csv_file_keep_their_zeros(tmp_path: Path) -> None:
+    events = table(GOOD).set_column(1, "customer_id", pa.array(["00123", "00007"]))
+
+    read = read_events(write(tmp_path / "events.csv", events))
+
+    assert sorted(read["customer_id"].to_pylist()) == ["00007", "00123"]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_column_of_timestamps_counts_in_milliseconds_whatever_its_own_unit(tmp_path: Path, unit: str, zone: str | None) -> None:
+    moments = pa.array([1_700_000_001, 1_700_000_000]).cast(pa.timestamp("s", zone)).cast(pa.timestamp(unit, zone))
+    events = table(GOOD).set_column(2, "event_time", moments)
+
+    read = read_events(write(tmp_path / "events.parquet", events))
+
+    assert read["event_time"].to_pylist() == [1_700_000_000_000, 1_700_000_001_000]
+
+
+def test_dates_as_people_write_them_are_read_from_csv(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text("customer_id,event_time,event_type,amount_cents\na,2023-11-14 22:13:20,bureau,0\n")
+
+    assert read_events(path)["event_time"].to_pylist() == [1_700_000_000_000]
+
+
+def test_no_category_however_strange_breaks_the_features(tmp_path: Path) -> None:
+    odd = table(GOOD).set_column(4, "category", pa.array(["a\x1fb", "\x1f"]))
+
+    kinds = [event.kind for event in events_of(read_events(write(tmp_path / "odd.parquet", odd)))]
+
+    assert kinds == [CODES["bureau", "other"], CODES["transaction", "other"]]
+
+
 def test_an_unknown_category_becomes_other_and_creates_nothing(tmp_path: Path) -> None:
     events = table(GOOD)
     odd = events.set_column(4, "category", pa.array(["pull", "space travel"]))
@@ -65,6 +99,7 @@ WRONG = {
     "a time that is no number": (lambda t: t.set_column(2, "event_time", pa.array(["yesterday", "today"])), "column event_time"),
     "amounts in fractions of a cent": (lambda t: t.set_column(5, "amount_cents", pa.array([0.5, 1.0])), "column amount_cents"),
     "a customer without an id": (lambda t: t.set_column(1, "customer_id", pa.array(["a", None])), "column customer_id has 1 nulls"),
+    "a customer whose id is empty": (lambda t: t.set_column(1, "customer_id", pa.array(["a", ""])), "column customer_id has empty values"),
     "an event type nobody knows": (
         lambda t: t.set_column(3, "event_type", pa.array(["bureau", "lottery"])),
         "unknown event types: lottery",

@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from mlops_obs.adapters.discovery import announce, prune_dead, withdraw
 
 
@@ -20,6 +22,16 @@ def test_no_half_written_file_is_ever_left_behind(tmp_path: Path) -> None:
     announce(tmp_path, "a", "127.0.0.1:1")
 
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_a_process_that_goes_to_another_folder_still_finds_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = announce(Path("discovery"), "a", "127.0.0.1:1")
+    monkeypatch.chdir("/")
+
+    withdraw(path)
+
+    assert list((tmp_path / "discovery").iterdir()) == []
 
 
 def test_a_name_cannot_leave_the_folder(tmp_path: Path) -> None:

@@ -108,11 +108,10 @@ keep = Last()
 def test_a_short_job_waits_for_its_last_scrape_where_it_may(tmp_path: Path) -> None:
     program = """
 import http.client, subprocess
-os.environ["MLOPS_OBS_LAST_SCRAPE_SECONDS"] = "30"
 job = subprocess.Popen([sys.executable, "-c", '''
 from mlops_obs.lifecycle import instrument
 with instrument("credit-risk", "v1", stage="features").stage() as run: run.rows(7)
-'''])
+'''], env={**os.environ, "MLOPS_OBS_LAST_SCRAPE_SECONDS": "30"})  # not for this process: it would wait as well
 while not (found := list(folder.glob("credit-risk-features-*.json"))): time.sleep(0.01)
 scrapes = []
 while job.poll() is None:

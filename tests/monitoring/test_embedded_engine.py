@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from web import serving
 
+from mlops_obs.adapters import alert_groups
 from mlops_obs.adapters.embedded import EmbeddedCounters, EmbeddedEngine, Timing
 from mlops_obs.errors import TelemetryUnavailable
 
@@ -76,6 +78,25 @@ def test_a_page_is_delivered_once_although_the_webhook_first_refuses(tmp_path: P
     assert [(one["status"], one["groupKey"]) for one in bodies] == [
         ("firing", '{}/{severity="page",team="risk-ml"}:{service="credit-risk"}')
     ] * 2
+
+
+def test_a_fault_in_one_message_does_not_end_the_messenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[dict[str, object]] = []
+    real, calls = alert_groups.payload, []
+
+    def faulty(group: alert_groups.Group) -> dict[str, object]:
+        calls.append(group)
+        if len(calls) == 1:
+            raise RuntimeError("an unforeseen annotation")
+        return real(group)
+
+    def accept(path: str, body: bytes) -> tuple[int, str, bytes]:
+        bodies.append(json.loads(body))
+        return 200, "text/plain", b""
+
+    monkeypatch.setattr(alert_groups, "payload", faulty)
+    with serving(accept) as webhook, engine(tmp_path, f"{webhook}/alerts", lambda: [Burn()]):
+        assert until(lambda: bodies)
 
 
 def test_a_restarted_engine_does_not_page_again_and_resolves_what_it_had_told(tmp_path: Path) -> None:

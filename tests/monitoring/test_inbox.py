@@ -46,6 +46,16 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def test_the_newest_notification_stays_in_sight_when_the_list_reloads_itself(tmp_path: Path) -> None:
+    with Inbox(tmp_path) as inbox:
+        for text in ("first", "second"):
+            post(inbox.url, notification(summary=text))
+        page = get(inbox.url)[1]
+
+    assert 'http-equiv="refresh"' in page
+    assert "<details open><summary>Newest notification" in page
+
+
 def test_all_notifications_of_an_open_incident_are_one_page(tmp_path: Path) -> None:
     with Inbox(tmp_path) as inbox:
         told = [post(inbox.url, notification(summary=text)) for text in ("first", "second", "third")]
@@ -98,7 +108,7 @@ def test_a_ticket_that_becomes_a_page_pages_at_that_time_and_a_test_is_neither(t
         ({"version": "3", "alerts": []}, "application/json", 400),
         ([], "application/json", 400),
         (notification(), "application/x-www-form-urlencoded", 415),
-        (b"x" * 1_048_577, "application/json", 413),
+        (b"x" * 4_000_000, "application/json", 413),
     ],
     ids=["not JSON", "another version", "not a document", "a form of some web page", "too large"],
 )
@@ -165,8 +175,9 @@ def test_a_dashboard_whose_prometheus_is_down_says_so(tmp_path: Path) -> None:
 
 def test_times_are_read_as_grafana_writes_them() -> None:
     assert [moment(text, 1000.0) for text in ("now", "now-15m", "1700000000000")] == [1000.0, 100.0, 1.7e9]
-    with pytest.raises(UsageError, match="OBS-INBOX-003"):
-        moment("yesterday", 0)
+    for text in ("yesterday", "9" * 17, "9" * 30, "now-1000000000000d"):
+        with pytest.raises(UsageError, match="OBS-INBOX-003"):
+            moment(text, 0)
 
 
 def test_a_port_in_use_ends_with_one_line_and_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

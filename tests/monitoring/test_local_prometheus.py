@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from mlops_obs.adapters.files import load_slos
 from mlops_obs.adapters.local_prometheus import LocalMonitoring, available
 from mlops_obs.adapters.processes import Daemon, free_port
 from mlops_obs.adapters.prometheus import PrometheusCounters
+from mlops_obs.durations import parse_duration
 from mlops_obs.errors import PlatformError
 
+ROOT = Path(__file__).parents[2]
 SILENT = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 
 pytestmark = [
@@ -32,6 +35,13 @@ def test_both_programs_become_ready_on_loopback_and_end_when_stopped(tmp_path: P
             os.kill(pid, 0)
 
 
+def test_prometheus_keeps_what_the_longest_budget_looks_back_at() -> None:
+    flags = (ROOT / "platform" / "local" / "prometheus.args").read_text()
+    kept = parse_duration(flags.partition("retention.time=")[2].split()[0])
+
+    assert kept >= max(slo.period_seconds for slo in load_slos(ROOT / "slo"))
+
+
 def test_a_broken_rule_file_is_reported_with_the_end_of_the_log_and_leaves_nothing_running(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("groups: [{name: g, rules: [{record: a, expr: 'sum('}]}]\n")
@@ -40,6 +50,7 @@ def test_a_broken_rule_file_is_reported_with_the_end_of_the_log_and_leaves_nothi
         LocalMonitoring(tmp_path, [rules], tmp_path / "discovery", SILENT)
 
     assert "rules.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ CASES = {
     "indented code is kept as it is": ("    obs rollout status\n\ntext", "<pre><code>obs rollout status</code></pre>\n<p>text</p>"),
     "lists": ("- a\n- b\n  more", "<ul><li>a</li><li>b more</li></ul>"),
     "numbered lists": ("1. a\n2. b", "<ol><li>a</li><li>b</li></ol>"),
+    "a list goes on counting after code, which loses the indentation of the list only": (
+        "1. a\n\n   ```sh\n   obs x \\\n     -y\n   ```\n\n2. b",
+        '<ol><li>a</li></ol>\n<pre><code>obs x \\\n  -y</code></pre>\n<ol start="2"><li>b</li></ol>',
+    ),
     "tables": (
         "| a | b |\n|---|---|\n| 1 | `x` |",
         "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td><code>x</code></td></tr></table>",

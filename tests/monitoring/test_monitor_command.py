@@ -35,6 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "no discovery folder": ({"discovery": None}, (), "OBS-MON-002"),
     "nobody to page": ({"inbox": None}, (), "OBS-MON-003"),
     "an interval that is no duration": ({}, ("--interval", "often"), "OBS-DUR-001"),
+    "an interval too long for alerts to be judged": ({}, ("--interval", "2m"), "OBS-MON-004"),
 }
 
 

@@ -56,6 +56,7 @@ class ClockCounters:
 
     def series(self, metric: str, matchers: Any, start: float, end: float) -> list[Series]:
         base = {SERVICE: "credit-risk", STAGE: "ingress"}
+        end = min(end, time.time())
         first = self.target.history()[0][0]
         ticks = [k * SCRAPE for k in range(int(max(start, first) / SCRAPE) + 1, int(end / SCRAPE) + 1)]
         out = []

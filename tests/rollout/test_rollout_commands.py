@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_start_says_that_no_controller_runs_and_status_shows_what_waits(env):
 
     assert started.stdout == "credit-risk-v2-1: started; follow it with: obs rollout watch\n"
     assert "no controller is running" in started.stderr
+    assert "no controller is running" in obs("watch", "--env", env, "--timeout", "100ms").stderr
     assert json.loads(status.stdout)["phase"] == "Pending"
     assert status.exit_code == 0
 
@@ -163,3 +165,69 @@ def test_a_controller_killed_in_the_middle_is_continued_by_the_next_to_the_same_
     assert "evidence 10^" in history.stdout
     applied = [weights.get("v2", 0) for _, weights in json.loads((env.parent / "target.json").read_text())]
     assert applied == ([0, 20, 0] if errors else [0, 20, 50, 100])
+
+
+def test_a_user_without_a_name_as_in_a_container_can_steer_a_rollout(env, monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    monkeypatch.setattr(rollout.getpass, "getuser", nameless)
+    obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+    obs("abort", "--env", env, "--reason", "wrong package")
+
+    (asked,) = wiring.rollout_store(wiring.load_environment(env)).load(SERVICE).requests
+    assert asked.actor == f"uid {os.getuid()}"
+
+
+def test_a_second_controller_says_that_it_stands_by(env, capsys):
+    store = wiring.rollout_store(wiring.load_environment(env))
+    store.lease("elsewhere/1/2", time.time(), 60.0)
+    stop, looks = [], []
+
+    class StandingBy:
+        def step(self):
+            looks.append(1)
+            if len(looks) == 3:
+                stop.append(signal.SIGTERM)
+
+    rollout._run(StandingBy(), store, 0.1, stop, "here/3/4", rollout.Output.text)
+
+    assert capsys.readouterr().err == "obs: another controller is at work (elsewhere/1/2); this one stands by\n"
+
+
+def test_a_misspelt_key_of_the_environment_is_named_with_the_nearest_known_one(env):
+    env.write_text(ENV.replace("metrics:", "metrcs:"))
+
+    with pytest.raises(UsageError, match=r"unknown key metrcs; did you mean metrics\?.*OBS-ENV-003"):
+        obs("status", "--env", env)
+    env.write_text(ENV.replace("namespace", "namspace"))
+    with pytest.raises(UsageError, match=r"unknown key target\.kserve\.namspace; did you mean namespace\?"):
+        obs("status", "--env", env)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_slow_deploy(env, monkeypatch):
+    from mlops_obs.adapters import telemetry
+    from mlops_obs.testing.targets import FakeTarget
+
+    class Slow(FakeTarget):
+        def deploy(self, revision, package):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            self.calls.append("went on")
+
+    env.write_text(ENV.replace("discovery: discovery\n", ""))
+    target = Slow({"v1": 100})
+    monkeypatch.setattr(wiring, "traffic_target", lambda _: target)
+    monkeypatch.setattr(telemetry, "register_collector", lambda *_: None)
+    obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rollout.controller(env=env, interval=0.1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    assert "went on" not in target.calls
+    assert wiring.rollout_store(wiring.load_environment(env)).controller(time.time()) is None

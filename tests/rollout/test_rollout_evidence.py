@@ -88,7 +88,8 @@ def test_slices_do_not_change_when_more_samples_arrive():
         (lambda c: [c._samples.pop(k) for k in list(c._samples) if k[0].endswith("_bucket")], "has no bound 0.25 s"),
         (lambda c: [c._samples.pop(k) for k in list(c._samples) if k[0].startswith(REQUEST_DURATION.name)], "no latency histogram of v1"),
         (lambda c: [c._samples.pop(k) for k in list(c._samples) if ("revision", "v1") in k[1]], "no request counters of v1"),
-        (lambda c: c.add_requests(SERVICE, "v1") or c.scrape(BEGAN + 500), ""),
+        (lambda c: c.add_requests(SERVICE, "v1") or c.scrape(BEGAN + 200), "in the future: check the clocks"),
+        (lambda c: c.add_requests(SERVICE, "v1") or c.scrape(BEGAN + 8), ""),
     ],
 )
 def test_what_cannot_be_trusted_is_unknown_and_says_why(spoil, words):
@@ -120,3 +121,19 @@ def test_a_stable_arm_without_traffic_owes_no_samples():
 
     assert isinstance(read(counters, now, stable_live=False), Evidence)
     assert isinstance(read(counters, now, stable_live=True), Unknown)
+
+
+def test_samples_further_apart_than_a_slice_are_unknown_before_the_canary_gets_traffic():
+    counters = ScriptedCounters()
+    for at in range(0, 60, 10):
+        counters.add_requests(SERVICE, "v1", total=400)
+        counters.scrape(BEGAN - 60 + at)
+    before = Arms("v1", "v2", stable_live=True, canary_since=None)
+
+    found = read_evidence(counters, SPEC, before, None, BEGAN - 5)
+    wider = read_evidence(counters, SPEC.model_copy(update={"slice": 20.0}), before, None, BEGAN - 5)
+
+    assert isinstance(found, Unknown)
+    assert "samples are 10 s apart" in found.reason
+    assert "slice: 20s and stale_after: 30s" in found.reason
+    assert isinstance(wider, Evidence)

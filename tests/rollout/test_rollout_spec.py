@@ -47,3 +47,16 @@ def test_a_spec_survives_being_stored():
 
     assert spec.step_duration_min == 90
     assert Rollout.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_a_misspelt_key_is_named_rather_than_the_key_that_is_missing_because_of_it():
+    with pytest.raises(SpecError, match=r"unknown key canry; did you mean canary\?"):
+        parse_rollout({"service": "credit-risk", "canry": "v2", "package": "/packages/v2"})
+
+
+@pytest.mark.parametrize(
+    "change", [{"least_detectable_odds": float("inf")}, {"deadline": float("nan")}, {"step_duration_min": float("inf")}]
+)
+def test_a_limit_that_is_no_finite_number_is_refused(change):
+    with pytest.raises(SpecError, match=next(iter(change))):
+        parse_rollout({**GOOD, **change})

@@ -145,3 +145,56 @@ def test_the_metrics_say_phase_weights_and_when_a_revision_was_rolled_back(store
 
 def test_a_process_name_tells_this_process_from_every_other():
     assert process_owner().split("/")[1] == str(os.getpid())
+
+
+def test_an_action_counts_as_done_when_its_result_says_so_and_not_when_it_is_decided(store, created):
+    token = store.lease("one", 0.0, 15.0)
+    rows = [
+        record(created, "rollback", at=50.0),
+        record(created, "rollback", "result", at=51.0, ok=False),
+        record(created, "hold", at=52.0),
+    ]
+    store.save(store.load("credit-risk"), created, rows, token)
+
+    assert {one.action: one.last_done_at for one in store.summary("credit-risk")} == {"rollback": None, "hold": 52.0}
+
+
+def test_an_abort_before_any_traffic_is_done_when_it_is_decided(store, created):
+    token = store.lease("one", 0.0, 15.0)
+    over = created.model_copy(update={"phase": "Aborted"})
+    store.save(store.load("credit-risk"), over, [record(over, "abort", at=50.0)], token)
+
+    assert {one.action: one.last_done_at for one in store.summary("credit-risk")} == {"abort": 50.0}
+
+
+def test_a_controller_of_this_machine_is_alive_as_long_as_its_process_is(store):
+    store.lease(process_owner(), 0.0, 15.0)
+    during_a_long_deploy = store.controller(400.0)
+    store.release(process_owner())
+
+    assert during_a_long_deploy == process_owner()
+    assert store.controller(400.0) is None
+    store.lease("elsewhere/1/2", 500.0, 15.0)
+    assert store.controller(510.0) == "elsewhere/1/2"
+    assert store.controller(520.0) is None
+
+
+def test_a_rollout_is_not_started_over_a_rollback_that_nobody_has_carried_out_yet(store, created):
+    token = store.lease("one", 0.0, 15.0)
+    promoted = created.model_copy(update={"phase": "Promoted"})
+    store.save(store.load("credit-risk"), promoted, [], token)
+    store.request(created.id, "rollback", "ada", "customers complain", 2.0)
+    next_one = RolloutState(id="credit-risk-v3", spec=SPEC, created_at=3.0)
+
+    with pytest.raises(UsageError, match="the rollback asked of rollout credit-risk-v2-1 is not done yet.*OBS-ROLL-010"):
+        store.create(next_one, record(created))
+    store.save(store.load("credit-risk"), promoted, [], token, answered=True)
+    assert store.create(next_one, record(created)).id == "credit-risk-v3-2"
+
+
+def test_a_state_that_another_version_wrote_is_a_state_error(store, created):
+    with sqlite3.connect(store._path) as db:
+        db.execute("""UPDATE rollouts SET state = json_set(state, '$.invented', 1)""")
+
+    with pytest.raises(StateError, match="invented.*OBS-ROLL-020"):
+        store.load("credit-risk")

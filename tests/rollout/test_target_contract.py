@@ -93,7 +93,7 @@ class KServeRig:
         self.api.patch_namespaced_custom_object_status(*SERVICE, self.name, patch)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if not (KUBERNETES / "start").exists():
         pytest.skip("the API server for tests is missing: ../shared/k8s/start")
@@ -290,3 +290,69 @@ def test_an_api_server_that_is_away_is_a_target_error(tmp_path, kubernetes):
 
     with pytest.raises(TargetError, match="OBS-KSERVE-011"):
         KServeTarget("default", "credit-risk", kubeconfig=away).weights()
+
+
+@pytest.mark.stack
+def test_kserve_takes_back_a_share_that_was_asked_for_and_is_not_shown_yet(kubernetes):
+    with kserve_rig(kubernetes) as rig:
+        rig.target.deploy("v2", "s3://models/v2")
+        rig.close()  # KServe is slow from here on
+        rig.target.set_weights({"v1": 80, "v2": 20}, {"v1": 100})
+        shown = split(rig)
+
+        rig.target.set_weights({"v1": 100, "v2": 0}, {"v1": 100})
+        rig._reconcile()
+
+        assert shown == {"v1": 100}
+        assert split(rig) == {"v1": 100}
+
+
+@pytest.mark.stack
+def test_kserve_ships_the_old_package_again_after_its_successor_was_promoted(kubernetes):
+    with kserve_rig(kubernetes) as rig:
+        rig.target.deploy("v2", "s3://models/v2")
+        rig.target.set_weights({"v2": 100}, {"v1": 100})
+        eventually(lambda: split(rig), {"v2": 100})
+
+        rig.target.deploy("v1", "s3://models/v1")
+        dark = split(rig)
+        rig.target.set_weights({"v1": 20, "v2": 80}, {"v2": 100})
+        eventually(lambda: split(rig), {"v1": 20, "v2": 80})
+
+        assert dark == {"v2": 100}
+
+
+@pytest.mark.stack
+def test_kserve_ships_a_canary_again_after_another_was_tried_in_between(kubernetes):
+    with kserve_rig(kubernetes) as rig:
+        rig.target.deploy("v2", "s3://models/v2")
+        rig.target.deploy("v3", "s3://models/v3")
+        rig.target.deploy("v2", "s3://models/v2")
+
+        rig.target.set_weights({"v1": 80, "v2": 20}, {"v1": 100})
+        eventually(lambda: split(rig), {"v1": 80, "v2": 20})
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"metadata": {"annotations": {"serving.kserve.io/deploymentMode": "Standard"}}, "spec": {"predictor": {}}},
+        {"metadata": {}, "spec": {"predictor": {}}, "status": {"deploymentMode": "RawDeployment"}},
+    ],
+    ids=["asked for by annotation", "told by the status"],
+)
+def test_kserve_refuses_a_mode_that_ignores_the_percentage_before_it_changes_anything(service):
+    from mlops_obs.adapters.kserve import KServeTarget
+
+    class Api:
+        def get_namespaced_custom_object(self, *_: Any, **__: Any) -> Any:
+            return service
+
+    target = KServeTarget("default", "credit-risk")
+    target._api = Api()
+
+    for call in (target.weights, lambda: target.deploy("v2", "s3://models/v2"), lambda: target.set_weights({"v2": 100}, {"v1": 100})):
+        with pytest.raises(
+            TargetError, match="mode, where canaryTrafficPercent routes nothing; create it anew.*Serverless.*OBS-KSERVE-015"
+        ):
+            call()

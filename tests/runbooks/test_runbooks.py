@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+import yaml
+
+from mlops_obs.adapters.files import load_slos
+from mlops_obs.dashboards.catalogue import DASHBOARDS
 from mlops_obs.runbooks.catalogue import RUNBOOKS
 from mlops_obs.runbooks.lint import lint
 from mlops_obs.runbooks.render import render, render_all
+from mlops_obs.slo.prometheus_rules import render_platform_rules, render_rules
+
+ROOT = Path(__file__).parents[2]
 
 ALERTS = {runbook.alert for runbook in RUNBOOKS}
 COMMANDS = {
@@ -63,3 +72,15 @@ def test_what_does_not_exist_is_found(before: str, after: str, found: str) -> No
     problems = lint({"AvailabilityBudgetBurn"}, {"AvailabilityBudgetBurn": text.replace(before, after)}, COMMANDS)
 
     assert any(found in problem for problem in problems), problems
+
+
+def test_a_runbook_names_the_dashboard_that_its_page_links_to() -> None:
+    slos = load_slos(ROOT / "slo" / "credit-risk.yaml")
+    rules = [yaml.safe_load(text) for text in (render_rules(slos), render_platform_rules())]
+    alerts = [rule for document in rules for group in document["groups"] for rule in group["rules"] if "alert" in rule]
+
+    linked = {rule["alert"]: re.search(r"/d/([\w-]+)\?", rule["annotations"]["dashboard_url"])[1] for rule in alerts}  # type: ignore[index]
+
+    assert {alert: re.search(r"Dashboard: `([\w-]+)`", text)[1] for alert, text in TEXTS.items()} == linked  # type: ignore[index]
+    assert set(linked.values()) <= {board.uid for board in DASHBOARDS}
+    assert linked["DriftBudgetBurn"] == "mlops-obs-drift"

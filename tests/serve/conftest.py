@@ -31,7 +31,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kserve_url(tmp_path_factory):
     port = free_port()
     log = tmp_path_factory.mktemp("kserve") / "log"
@@ -53,9 +53,10 @@ def kserve_url(tmp_path_factory):
         server.wait(15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_stack(tmp_path_factory):
-    """A local Ray that serves v1 of the double: (url, GCS address)."""
+    """A local Ray that serves v1 of the double: (url, GCS address). It ends with this folder's tests, and so does what it set in the environment."""
+    before = dict(os.environ)
     os.environ["PYTHONPATH"] = PATHS
     sys.path.insert(0, str(HERE)) if str(HERE) not in sys.path else None
     import feature_train_serve.__main__ as stack
@@ -66,3 +67,5 @@ def ray_stack(tmp_path_factory):
         yield stack.serve_apps({"v1": predictor_app("v1", "p/v1", "s")}, ingress_app({"v1": 100}), 0), address
     finally:
         stack.shut_down()
+        os.environ.clear()
+        os.environ.update(before)

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import feature_train_serve.__main__ as stack
 import httpx
 import pytest
+
+from mlops_obs.adapters.process_table import descendants, started
 
 pytestmark = pytest.mark.stack
 HERE = Path(__file__).parent
@@ -52,7 +53,7 @@ def read_until(process, step, status):
 
 
 def left_of(family):
-    return [pid for pid, started in family.items() if stack._started(pid) == started]
+    return [pid for pid, since in family.items() if started(pid) == since]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -60,7 +61,7 @@ def test_a_stopped_stack_leaves_no_process_and_no_discovery_file(tmp_path, numbe
     process = start(tmp_path)
     ready = read_until(process, "serving", "ready")
     answer = httpx.post(f"{ready['url']}/v1/models/credit-risk:predict", json={"instances": [{"customer_id": "c64"}]}, timeout=20)
-    family = stack._descendants(process.pid)
+    family = descendants(process.pid)
     announced = list((tmp_path / "discovery").iterdir())
 
     process.send_signal(number)
@@ -77,7 +78,7 @@ def test_a_stopped_stack_leaves_no_process_and_no_discovery_file(tmp_path, numbe
 def test_a_stack_stopped_while_it_prepares_leaves_no_process(tmp_path):
     process = start(tmp_path, "--seed", "99")
     read_until(process, "double", "start")
-    family = stack._descendants(process.pid)
+    family = descendants(process.pid)
 
     process.terminate()
 

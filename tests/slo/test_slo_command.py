@@ -110,3 +110,12 @@ def test_a_test_page_reaches_the_inbox_marked_as_a_test(tmp_path, monkeypatch):
     ((url, payload),) = sent
     assert url == "http://127.0.0.1:9/alerts"
     assert payload["alerts"][0]["labels"]["test"] == "true"
+
+
+def test_an_alert_about_the_platform_is_explained_where_there_are_no_slos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    done = RUN.invoke(page_command.app, ["explain", "CollectorDown"])
+
+    assert done.exit_code == 0, done.exception
+    assert "mlops_obs_collector_up" in done.output

@@ -141,6 +141,18 @@ def test_a_process_that_cannot_be_scraped_opens_a_ticket_after_five_minutes_only
     assert (alert.name, alert.labels["severity"], alert.labels["service"]) == ("InstrumentationDown", "ticket", "serve")
 
 
+@pytest.mark.parametrize("after", [[1.0] * 10, []], ids=["it answered again", "it left the list"])
+def test_what_is_over_is_no_ticket_even_if_its_last_sample_was_bad(after):
+    bad, good = {"collector": "gpu", "reason": "nvml_error"}, {"collector": "gpu", "reason": ""}
+    down = History(UP, {"job": "serve", "instance": "127.0.0.1:9"}, [0.0] * 10 + after)
+    broken = History(names.COLLECTOR_UP.name, bad, [0.0] * 10)
+    mended = History(names.COLLECTOR_UP.name, good, [None] * 10 + after)
+    source = RecordedCounters([down, broken, mended])
+
+    assert len(firing_alerts([], source, 9 * 60.0)) == 2
+    assert firing_alerts([], source, 12 * 60.0) == []
+
+
 def test_a_machine_without_a_gpu_is_no_fault():
     series = [History(names.COLLECTOR_UP.name, {"collector": "gpu", "reason": reason}, [0.0] * 20) for reason in ("no_driver", "lost")]
 

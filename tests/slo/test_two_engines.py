@@ -175,7 +175,9 @@ def test_alerts_without_a_revision_and_about_the_platform_fill_their_templates(p
     slo = SLO(service="shop", team="web", name="f", objective="0.99", indicator={"type": "freshness"}, severities=["ticket"])
     series = histories(slo, Scenario("x", {"": [Segment(120, good=90, bad=10)]}, ()))
     inputs = [(f"{one.metric}{{{', '.join(f'{k}={v!r}' for k, v in one.labels.items())}}}", notation(one.values)) for one in series]
-    inputs.append(("up{job='serve', instance='127.0.0.1:9'}", "0+0x120"))
+    inputs.append(("up{job='serve', instance='127.0.0.1:9'}", "1 0+0x119"))
+    inputs.append(("mlops_obs_collector_up{collector='latency', job='serve', instance='127.0.0.1:9'}", "1 stale"))
+    inputs.append(("up{job='somebody-else', instance='127.0.0.1:9'}", "0+0x120"))
     lines = ["rule_files: [rules.yaml, platform.yaml]", "evaluation_interval: 1m", "tests:", "  - interval: 1m", "    input_series:"]
     lines += [f'      - series: "{name}"\n        values: "{values}"' for name, values in inputs]
     lines += ["    alert_rule_test:"]
@@ -189,5 +191,6 @@ def test_alerts_without_a_revision_and_about_the_platform_fill_their_templates(p
     assert 'revision="all"' in output
     assert "shop: f burns its 30d error budget 10.0 times too fast" in output
     assert "serve: metrics of 127.0.0.1:9 cannot be scraped" in output
+    assert "somebody-else" not in output.partition("got:")[2]
     assert "var-service=serve&var-revision=$__all&from=3600000&to=7200000" in output
     assert not [word for word in ("{{", "%!", "<error", "<nil>", "NaN") if word in output.partition("got:")[2]], output

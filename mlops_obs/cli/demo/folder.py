@@ -47,9 +47,13 @@ def claim(out: Path) -> IO[str]:
     if free < _NEEDED_BYTES:
         what = f"only {free >> 20} MiB are free and the demo needs {_NEEDED_BYTES >> 20}"
         raise PlatformError("OBS-DEMO-002", what, where=str(out), todo="free space, or pass --out on another disk")
-    for entry in out.iterdir():
-        if entry != mark:
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    try:
+        for entry in out.iterdir():
+            if entry != mark:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    except OSError as error:
+        what = f"the earlier run cannot be removed: {error.strerror}"
+        raise PlatformError("OBS-DEMO-002", what, where=str(error.filename or out), todo="remove it, or pass another --out") from error
     return lock
 
 

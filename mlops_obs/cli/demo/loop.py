@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,11 @@ import yaml
 from mlops_obs.adapters import local_prometheus
 from mlops_obs.adapters.discovery import prune_dead
 from mlops_obs.adapters.files import write_atomically
+from mlops_obs.adapters.http_client import Unreachable, fetch
 from mlops_obs.adapters.local_prometheus import LocalMonitoring
 from mlops_obs.adapters.processes import free_port
 from mlops_obs.cli.demo.outcome import Request
-from mlops_obs.cli.demo.processes import Child, Children, wait_until
+from mlops_obs.cli.demo.processes import Child, Children, put_off_interrupts, wait_until
 from mlops_obs.errors import PlatformError
 from mlops_obs.slo.annotations import Links
 
@@ -95,10 +95,11 @@ class Loop:
 
     def stop(self) -> None:
         """Stop every piece: first who asks, then who answers, monitoring last."""
-        self.children.stop_all()
-        if self.monitoring is not None:
-            self.monitoring.stop()
-            self.monitoring = None
+        with put_off_interrupts():
+            self.children.stop_all()
+            if self.monitoring is not None:
+                self.monitoring.stop()
+                self.monitoring = None
 
     # --- the pieces, in the order in which a platform would have them -------------------------------------------
 
@@ -175,9 +176,9 @@ class Loop:
             raise PlatformError("OBS-DEMO-006", f"obs rollout start was refused: {done.stderr.strip()}", where=revision)
 
     def status(self) -> dict[str, Any]:
-        """Return the newest rollout as `obs rollout status -o json` tells it."""
+        """Return the newest rollout as `obs rollout status -o json` tells it; if it cannot, its words as the `reason`."""
         done = self.obs("rollout", "status", "-o", "json")
-        return dict(json.loads(done.stdout)) if done.stdout.strip() else {}
+        return dict(json.loads(done.stdout)) if done.stdout.strip() else {"phase": "unknown", "reason": done.stderr.strip()}
 
     def pages(self) -> list[dict[str, Any]]:
         """Return the incidents of severity page that reached the inbox."""
@@ -249,7 +250,8 @@ class Loop:
                 complete = chunk.rfind(b"\n") + 1
                 position += complete
                 for line in chunk[:complete].splitlines():
-                    yield json.loads(line)
+                    if line.startswith(b"{"):  # a library may print beside our lines
+                        yield json.loads(line)
             if not running:
                 self.children.check()
             time.sleep(0.1)
@@ -257,7 +259,6 @@ class Loop:
     def _get(self, path: str) -> Any:
         """Return the JSON at `path` of the inbox, or None while it does not answer."""
         try:
-            with urllib.request.urlopen(self.inbox + path, timeout=5) as response:  # noqa: S310 - our own loopback address
-                return json.load(response)
-        except (OSError, ValueError):
+            return fetch(self.inbox + path, timeout=5).json()
+        except (Unreachable, ValueError):
             return None

@@ -2,7 +2,8 @@
 
 The trap is in the ending. Ray leaves daemons behind when its driver is killed, so the descendants of a process are
 noted before it is asked to stop, and whoever outlives the grace period is ended by id. A child runs in a session
-of its own: Ctrl-C reaches the demo alone, which then stops its children in reverse order.
+of its own: Ctrl-C reaches the demo alone, which then stops its children in reverse order. A Ctrl-C while a process is
+being started, or a second one while all are being stopped, must not leave one behind: it is put off.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,26 @@ from mlops_obs.adapters.process_table import descendants, started
 from mlops_obs.errors import PlatformError
 
 _GRACE_SECONDS = 20.0
+
+
+@contextlib.contextmanager
+def put_off_interrupts() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM take effect, as KeyboardInterrupt, only when the block has ended.
+
+    The signals are noted and not blocked: a blocked signal would stay blocked in a process started meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda received, _: came.append(received)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            raise KeyboardInterrupt
 
 
 @dataclass
@@ -71,7 +93,7 @@ class Children:
         """
         log = self.logs / f"{name}.log"
         try:
-            with log.open("ab") as err, (stdout or log).open("ab") as out:
+            with put_off_interrupts(), log.open("ab") as err, (stdout or log).open("ab") as out:
                 process = subprocess.Popen(
                     list(argv),
                     stdin=subprocess.DEVNULL,
@@ -80,10 +102,10 @@ class Children:
                     env={**os.environ, **self.env, **env},
                     start_new_session=True,
                 )
+                child = Child(name, process, log)
+                self.running.append(child)
         except OSError as error:
             raise PlatformError("OBS-DEMO-003", f"cannot start {name}: {error.strerror}", where=argv[0], todo="run make setup") from error
-        child = Child(name, process, log)
-        self.running.append(child)
         return child
 
     def named(self, name: str) -> Child:

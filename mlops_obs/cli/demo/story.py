@@ -32,7 +32,7 @@ def tell(loop: Loop, screen: Screen) -> list[Claim]:
         loop.wait(lambda: len(loop.requests()) >= _BASELINE_REQUESTS, 60, f"{_BASELINE_REQUESTS} requests answered")
         progress.note = f"{loop.settings.requests_per_second:g} requests/s on {STABLE}"
     good = ship(loop, screen, GOOD, "a better model")
-    bad = ship(loop, screen, BAD, "a model whose fault only real traffic shows")
+    bad = ship(loop, screen, BAD, "a fault that only real traffic shows")
     with screen.step("on-call") as progress:
         wait_for_page(loop)
         pages = loop.pages()
@@ -69,7 +69,7 @@ def ship(loop: Loop, screen: Screen, revision: str, what: str) -> dict[str, Any]
     with screen.step(f"ship {revision}") as progress:
         loop.ship(revision)
         status = watch(loop, revision, progress.update)
-        progress.note, progress.detail = f"{what}: {status['phase']}", status["reason"]
+        progress.note, progress.detail = f"{status['phase']}: {what}", status["reason"]
     return status
 
 

@@ -44,7 +44,7 @@ def kinds_of(table: pa.Table) -> np.ndarray:
     dictionary = pc.binary_join_element_wise(
         table["event_type"].combine_chunks(), pc.fill_null(table["category"].combine_chunks(), "other"), "\x1f"
     ).dictionary_encode()
-    values = [kind_of(*text.split("\x1f")) for text in dictionary.dictionary.to_pylist()]
+    values = [kind_of(*text.split("\x1f", 1)) for text in dictionary.dictionary.to_pylist()]
     codes: np.ndarray = np.asarray(values, dtype=np.int64)[dictionary.indices.to_numpy(zero_copy_only=False)]
     return codes
 

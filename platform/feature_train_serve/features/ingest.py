@@ -33,7 +33,7 @@ def read_events(path: Path) -> pa.Table:
         PlatformError: OBS-DATA-001 if the file cannot be read.
         SpecError: OBS-DATA-002..006 if a column is missing or of the wrong type, has nulls, holds an unknown event type, or repeats an id.
     """
-    readers = {".parquet": pq.read_table, ".csv": pa.csv.read_csv, ".jsonl": pa.json.read_json}
+    readers = {".parquet": pq.read_table, ".csv": _read_csv, ".jsonl": pa.json.read_json}
     reader = readers.get(path.suffix)
     if reader is None:
         raise SpecError(
@@ -44,6 +44,12 @@ def read_events(path: Path) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise PlatformError("OBS-DATA-001", f"cannot read events: {error}", todo="check the path and the file", where=str(path)) from error
     return _checked(table, str(path))
+
+
+def _read_csv(path: Path) -> pa.Table:
+    # Left to itself pyarrow reads the customer 00123 as the number 123, whom the service then does not know.
+    text = {name: pa.string() for name in ("customer_id", "event_type", "category")}
+    return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=text))
 
 
 def _checked(table: pa.Table, where: str) -> pa.Table:
@@ -61,6 +67,8 @@ def _checked(table: pa.Table, where: str) -> pa.Table:
             continue
         column = table[field.name]
         try:
+            if field.name == "event_time" and pa.types.is_timestamp(column.type):
+                column = column.cast(pa.timestamp("ms", column.type.tz), safe=False)  # its number alone would count its own unit
             column = column.cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SpecError("OBS-DATA-004", f"column {field.name}: {error}", todo=f"it must be {field.type}", where=where) from error
@@ -68,6 +76,8 @@ def _checked(table: pa.Table, where: str) -> pa.Table:
             raise SpecError(
                 "OBS-DATA-004", f"column {field.name} has {column.null_count} nulls", todo="drop or fill those rows", where=where
             )
+        if field.name == "customer_id" and pc.any(pc.equal(column, "")).as_py():
+            raise SpecError("OBS-DATA-004", "column customer_id has empty values", todo="drop or fill those rows", where=where)
         columns.append(column)
     checked = pa.Table.from_arrays(columns, names=EVENT_COLUMNS.names)
     strange = sorted(set(pc.unique(checked["event_type"]).to_pylist()) - set(EVENT_TYPES))

@@ -69,6 +69,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.0, help="mean events per second")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same customers and events")
     options = parser.parse_args()
+    if not options.rate > 0:
+        parser.error("--rate must be above 0")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -63,7 +63,7 @@ def fit(
     Args:
         recipe: what to build.
         training_set: the Parquet folder that the feature job wrote.
-        work: folder for checkpoints; removed at the end, whatever happens.
+        work: folder for checkpoints; emptied first, else Ray would go on from those of a killed run, and removed at the end.
         seed: decides every random draw.
         on_epoch: called in the worker after each checkpoint; for tests and for people who want a say.
         max_failures: how often a lost worker is replaced before training gives up.
@@ -83,7 +83,8 @@ def fit(
         "seed": seed,
         "on_epoch": on_epoch,
     }
-    work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=config,
