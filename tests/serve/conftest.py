@@ -55,7 +55,7 @@ def kserve_url(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def ray_stack(tmp_path_factory):
-    """A local Ray that serves v1 of the double: (url, GCS address). It ends with this folder's tests, and so does what it set in the environment."""
+    """A local Ray that serves v1 of the double: (url, GCS address). It and what it sets in the environment end with this folder's tests."""
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = PATHS
     sys.path.insert(0, str(HERE)) if str(HERE) not in sys.path else None
