@@ -41,7 +41,8 @@ sys.exit(main())
 
 def start(out, *arguments):
     argv = [sys.executable, "-c", _STACK, "--out", str(out), *arguments]
-    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": PATHS}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    env = {**os.environ, "PYTHONPATH": PATHS, "MLOPS_OBS_DISCOVERY_DIR": str(out / "discovery")}
+    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def read_until(process, step, status):
