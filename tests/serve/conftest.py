@@ -31,7 +31,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def kserve_url(tmp_path_factory):
     port = free_port()
     log = tmp_path_factory.mktemp("kserve") / "log"
@@ -53,9 +53,9 @@ def kserve_url(tmp_path_factory):
         server.wait(15)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def ray_stack(tmp_path_factory):
-    """A local Ray that serves v1 of the double: (url, GCS address). It and what it sets in the environment end with this folder's tests."""
+    """A local Ray that serves v1 of the double: (url, GCS address). It and what it sets in the environment end with the module."""
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = PATHS
     sys.path.insert(0, str(HERE)) if str(HERE) not in sys.path else None

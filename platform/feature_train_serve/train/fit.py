@@ -27,6 +27,7 @@ from mlops_obs.metric_names import METRICS, Reading
 
 BATCH = 256
 _STATE, _WEIGHTS, _LIVE, _METRICS, _READINGS = "state.pt", "weights.pt", "live.npy", "metrics.json", "readings.json"
+_ATTEMPTS = "attempts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def fit(
         "peers": asdict(peers) if peers else None,
         "seed": seed,
         "on_epoch": on_epoch,
+        "attempts": str(work / _ATTEMPTS),
     }
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -165,6 +167,7 @@ def train_loop(config: dict[str, Any]) -> None:
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         first = state["epoch"] + 1
+    for _ in range(_earlier_attempts(Path(config["attempts"]))):
         meter.restart()
 
     for epoch in range(first, recipe.epochs):
@@ -207,6 +210,15 @@ def train_loop(config: dict[str, Any]) -> None:
             meter.checkpoint()
         if config["on_epoch"] is not None:
             config["on_epoch"](epoch)
+
+
+def _earlier_attempts(path: Path) -> int:
+    """Note that a worker starts; return how many did before it. A worker can die before its first checkpoint, and that counts too."""
+    with path.open("a+") as attempts:
+        attempts.seek(0)
+        before = len(attempts.read())
+        attempts.write(".")
+    return before
 
 
 def _peer_rates(peers: PeerGroups | None, rows: RawRows) -> np.ndarray | None:
