@@ -31,8 +31,11 @@ def announce(directory: Path, name: str, target: str, *, pid: int | None = None)
     path = directory / f"{safe}-{os.getpid() if pid is None else pid}.json"
     # Prometheus watches *.json: the temporary name must not match.
     draft = path.with_suffix(".json.tmp")
-    draft.write_text(json.dumps([{"targets": [target], "labels": {"obs_process": safe}}]) + "\n", encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps([{"targets": [target], "labels": {"obs_process": safe}}]) + "\n", encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)  # what a full disk cut short
     return path
 
 

@@ -79,3 +79,16 @@ def test_withdrawing_twice_or_pruning_nothing_is_fine(tmp_path: Path) -> None:
     withdraw(path)
 
     assert prune_dead(tmp_path / "missing") == []
+
+
+def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch):
+    def full(self, *_args, **_kwargs):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        announce(tmp_path, "credit-risk-train-v1", "127.0.0.1:1")
+
+    assert list(tmp_path.iterdir()) == []
