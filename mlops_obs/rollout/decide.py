@@ -115,7 +115,7 @@ def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None) -> 
             return _hold(state, f"traffic is split already ({_text(found)}); a rollout starts from one revision at 100 %")
         if stable == spec.canary:
             return _hold(state, f"{spec.canary} has all the traffic already; abort this rollout")
-        state = _with(state, stable=stable, initial=found, desired=found, previous=found)
+        state = _with(state, stable=stable, desired=found, previous=found)
     if found != compact(state.desired) and (state.step < 0 or found != compact(state.previous)):
         return _hold(
             state, f"someone else changed the traffic: found {_text(found)}, expected {_text(state.desired)}; restore it, or abort"

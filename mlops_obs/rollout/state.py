@@ -43,7 +43,6 @@ class RolloutState(BaseModel):
     paused: bool = False
     deployed: bool = False
     stable: str = ""
-    initial: dict[str, int] = {}
     desired: dict[str, int] = {}
     previous: dict[str, int] = {}
     step: int = -1
