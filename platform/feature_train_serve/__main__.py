@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 SERVICE, STABLE = "credit-risk", "v1"
-_SERVE_SECONDS, _GRACE_SECONDS = 8.0, 5.0
+_SERVE_SECONDS, _GRACE_SECONDS, _LAST_SECONDS = 8.0, 5.0, 3.0
+_PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 # Serve's defaults hop between threads and log each request: on two cores that costs more than the model does.
 _RAY_ENV = {
     "RAY_AUTH_MODE": "disabled",  # tokens switch themselves on where a token file lies about, and then our own controller is refused
@@ -160,10 +162,20 @@ def shut_down() -> None:
     deadline = time.monotonic() + _GRACE_SECONDS
     while (left := [pid for pid, since in family.items() if started(pid) == since]) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    # What Ray was still starting when it was stopped may have lost its parent; since `adopt_orphans` it is ours.
+    while (rest := {*left, *descendants(os.getpid())}) and time.monotonic() < deadline + _LAST_SECONDS:
+        for pid in rest:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        left = []
+        time.sleep(0.05)
     prune_dead(Path(os.environ.get("MLOPS_OBS_DISCOVERY_DIR") or "discovery"))  # Ray kills its workers: they cannot withdraw themselves
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own (Linux), so that none is out of reach at the end."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _close_serve() -> None:
@@ -196,6 +208,7 @@ def main() -> int:
             signal.signal(number, on_signal)
 
     listen()
+    adopt_orphans()
     code = 0
     try:
         run(options, stop, listen)
