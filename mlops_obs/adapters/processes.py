@@ -23,23 +23,27 @@ _ATTEMPTS = 5
 _POLL_SECONDS = 0.05
 
 
+def try_port(port: int) -> int:
+    """Bind the loopback TCP `port` (0: any) and let it go; return its number. Raises OSError if it cannot be listened on."""
+    with socket.socket() as probe:
+        # A port whose last connections still time out may be used again; one that has a listener may not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return int(probe.getsockname()[1])
+
+
 def free_port() -> int:
     """Return a loopback TCP port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return try_port(0)
 
 
 def is_free(port: int) -> bool:
     """Say whether nothing listens on the loopback TCP `port`."""
-    with socket.socket() as probe:
-        # A port whose last connections still time out may be used again; one that has a listener may not.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+    try:
+        try_port(port)
+    except OSError:
+        return False
+    return True
 
 
 class Daemon:

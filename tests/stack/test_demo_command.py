@@ -81,7 +81,7 @@ def test_ctrl_c_at_any_stage_ends_everything_and_leaves_no_half_file(tmp_path, s
                 os.kill(pid, signal.SIGKILL)
     assert "Traceback" not in log.read_text()
     assert log.read_text().rstrip().endswith("obs: interrupted")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 15
     while (left := processes_of(out)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == []

@@ -8,10 +8,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 from pathlib import Path
 from typing import IO
 
+from mlops_obs.adapters.processes import try_port
 from mlops_obs.errors import PlatformError, UsageError
 
 _MARK = ".obs-demo"
@@ -59,14 +59,11 @@ def claim(out: Path) -> IO[str]:
 
 def check_port(port: int, option: str) -> None:
     """Raise PlatformError OBS-DEMO-007 if `port` cannot be listened on. 0 is always fine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise PlatformError(
-                "OBS-DEMO-007", f"port {port} cannot be used: {os.strerror(error.errno or 0)}", where=option, todo="choose another, or 0"
-            ) from error
+    try:
+        try_port(port)
+    except OSError as error:
+        what = f"port {port} cannot be used: {os.strerror(error.errno or 0)}"
+        raise PlatformError("OBS-DEMO-007", what, where=option, todo="choose another, or 0") from error
 
 
 def repository() -> Path:
