@@ -18,14 +18,14 @@ check: setup  ## style, types, architecture, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/obs slo compile slo/*.yaml --out slo/generated --check
+	@$(BIN)/obs slo render slo/*.yaml --out slo/generated --check
 	@$(BIN)/obs dashboards render --check
 	@$(BIN)/obs runbooks render --check
 	@$(BIN)/obs collect tables --check
 	@$(BIN)/python -m pytest tests/layout
 
 render: setup  ## write every generated file anew
-	@$(BIN)/obs slo compile slo/*.yaml --out slo/generated
+	@$(BIN)/obs slo render slo/*.yaml --out slo/generated
 	@$(BIN)/obs dashboards render
 	@$(BIN)/obs runbooks render
 	@$(BIN)/obs collect tables

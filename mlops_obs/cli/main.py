@@ -14,7 +14,7 @@ from mlops_obs.errors import ObsError
 # name -> (module with a typer app called `app`, one-line help)
 COMMANDS = {
     "demo": ("mlops_obs.cli.demo", "Run the whole loop on this machine, a promotion and a rollback included."),
-    "slo": ("mlops_obs.cli.slo", "Check SLO specs; compile them to rules, routing and tests."),
+    "slo": ("mlops_obs.cli.slo", "Validate SLO specs; render them to rules, routing and tests; backtest, lint, report."),
     "rollout": ("mlops_obs.cli.rollout", "Ship a model revision; it rolls back by itself on evidence."),
     "page": ("mlops_obs.cli.page", "Explain a page, or send a marked test page."),
     "dashboards": ("mlops_obs.cli.dashboards", "Render, lint, preview and push Grafana dashboards."),

@@ -75,9 +75,9 @@ def alerts_in(folder: Path) -> set[str]:
         try:
             alerts |= {rule["alert"] for group in document["groups"] for rule in group["rules"] if "alert" in rule}
         except (TypeError, KeyError):
-            raise SpecError("OBS-RUN-003", "not a Prometheus rule file", where=str(path), todo="run obs slo compile") from None
+            raise SpecError("OBS-RUN-003", "not a Prometheus rule file", where=str(path), todo="run obs slo render") from None
     if not alerts:
-        raise UsageError("OBS-RUN-002", "no alerts here", where=str(folder), todo="run obs slo compile, or give --rules")
+        raise UsageError("OBS-RUN-002", "no alerts here", where=str(folder), todo="run obs slo render, or give --rules")
     return alerts
 
 

@@ -71,7 +71,7 @@ def test_status_exits_with_what_it_found(tmp_path, monkeypatch, history, code, v
     source = RecordedCounters(histories(slo, Scenario("x", {"": history}, ())) if history else [])
     (tmp_path / "obs.yaml").write_text("service: shop\nstate: s.db\nmetrics: {embedded: m.db}\ntarget: {kserve: {namespace: n, name: n}}\n")
     monkeypatch.setattr(wiring, "counter_source", lambda _env: source)
-    monkeypatch.setattr(slo_command.time, "time", lambda: 90 * 60.0)
+    monkeypatch.setattr(slo_command.status.time, "time", lambda: 90 * 60.0)
     arguments = ["status", str(tmp_path / "spec.yaml"), "--env", str(tmp_path / "obs.yaml")]
 
     text = RUN.invoke(slo_command.app, arguments)
