@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from mlops_obs.errors import SpecError
 
@@ -19,9 +20,11 @@ _UNITS = {
     "s": Decimal(1),
     "ms": Decimal("0.001"),
 }
+_LONGEST = 9_223_372_036  # nanoseconds in 64 bits
 _DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
 
 
+@lru_cache(maxsize=1_024)  # a thousand SLOs ask for the same dozen
 def parse_duration(text: str) -> Decimal:
     """Return the seconds in `text`, exactly.
 
@@ -34,6 +37,8 @@ def parse_duration(text: str) -> Decimal:
     seconds = sum((Decimal(number) * size for number, size in zip(found.groups("0"), _UNITS.values(), strict=True)), Decimal(0))
     if seconds <= 0:
         raise SpecError("OBS-DUR-001", f"{text!r} is not a positive duration", todo="write for example 5m")
+    if seconds > _LONGEST:
+        raise SpecError("OBS-DUR-001", f"{text[:30]!r} is longer than Prometheus can count", todo="write for example 90d")
     return seconds
 
 

@@ -24,14 +24,34 @@ def test_a_duration_is_read_exactly(text, seconds):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "m", "5 m", "-5m", "1.5h", "5M", "5m ", "\n5m", "5m\n", "5y", "1s1h", "5m5m", "30m1h", "٣s", "five minutes", "0s", "0d0ms"],
+    [
+        "",
+        "5",
+        "m",
+        "5 m",
+        "-5m",
+        "1.5h",
+        "5M",
+        "5m ",
+        "\n5m",
+        "5m\n",
+        "5y",
+        "1s1h",
+        "5m5m",
+        "30m1h",
+        "٣s",
+        "five minutes",
+        "0s",
+        "0d0ms",
+        "9" * 40 + "d",
+    ],
 )
 def test_what_prometheus_would_refuse_or_never_wait_for_is_refused_with_an_example(text):
     with pytest.raises(SpecError, match=r"write for example .* \[OBS-DUR-001\]$"):
         parse_duration(text)
 
 
-@given(st.integers(1, 10**15))
+@given(st.integers(1, 9 * 10**12))
 def test_whole_milliseconds_survive_being_written_and_read(milliseconds):
     seconds = Decimal(milliseconds) / 1000
 
