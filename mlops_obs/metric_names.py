@@ -100,6 +100,13 @@ TRAINING_RESTARTS = Metric("mlops_obs_training_restarts_total", "counter", "rest
 TRAINING_NONFINITE = Metric("mlops_obs_training_nonfinite_losses_total", "counter", "steps", "Steps whose loss was NaN or infinite.", _MODEL, "training")
 TRAINING_CHECKPOINT_TIME = Metric("mlops_obs_training_checkpoint_timestamp_seconds", "gauge", "seconds", "When the last checkpoint was written (Unix time).", _MODEL, "training")
 
+# --- quality (delayed labels) -------------------------------------------------------------------------------
+COHORT = "cohort"
+_COHORT = (SERVICE, REVISION, COHORT)
+QUALITY_EVENTS = Metric("mlops_obs_quality_cohort_events", "gauge", "predictions", "Predictions of a cohort whose label has arrived.", _COHORT, "quality")
+QUALITY_BAD = Metric("mlops_obs_quality_cohort_bad_events", "gauge", "predictions", "Labelled predictions of a cohort that were wrong.", _COHORT, "quality")
+QUALITY_START = Metric("mlops_obs_quality_cohort_start_timestamp_seconds", "gauge", "seconds", "When the cohort began (Unix time).", _COHORT, "quality")
+
 # --- rollout controller -------------------------------------------------------------------------------------
 ROLLOUT_WEIGHT = Metric("mlops_obs_rollout_weight_ratio", "gauge", "ratio", "Share of traffic the controller declared.", _MODEL, "rollout")
 ROLLOUT_PHASE = Metric("mlops_obs_rollout_phase", "gauge", "1", "1 for the phase the newest rollout is in.", (SERVICE, "stable", "canary", PHASE), "rollout")
@@ -109,6 +116,9 @@ ROLLOUT_ACTION_TIME = Metric(
 )
 ROLLOUT_EVIDENCE = Metric(
     "mlops_obs_rollout_evidence_log10", "gauge", "1", "log10 of the e-value of a sequential test of the running rollout.", (SERVICE, REVISION, TEST), "rollout"
+)
+ROLLOUT_POLICY = Metric(
+    "mlops_obs_rollout_budget_policy", "gauge", "1", "1 for the sternest action of an SLO's budget policy that the newest rollout obeys.", (SERVICE, SLO, ACTION), "rollout"
 )
 
 # --- every collector ----------------------------------------------------------------------------------------
@@ -120,6 +130,15 @@ COLLECTOR_SECONDS = Metric("mlops_obs_collector_seconds_total", "counter", "seco
 SLO_BAD = "slo:events_bad:increase{window}"
 SLO_TOTAL = "slo:events_total:increase{window}"
 SLO_ERROR_RATIO = "slo:error_ratio:increase{window}"
+# Steps on the way to the counts: good events, native histograms and slices of 5 minutes before they are judged, and where sums begin.
+SLO_GOOD = "slo:events_good:increase{window}"
+SLO_HISTOGRAM = "slo:events:histogram{window}"
+SLO_SLICE_BAD = "slo:slice_events_bad:increase{window}"
+SLO_SLICE_TOTAL = "slo:slice_events_total:increase{window}"
+SLO_HOUR_START = "slo:hour_start:seconds"
+SLO_PERIOD_START = "slo:period_start:seconds"
+SLO_ZONE_OFFSET = "slo:zone_offset:seconds"
+SLO_COVERED = "slo:covered:seconds"
 SLO_OBJECTIVE = "slo:objective:ratio"
 SLO_ERROR_BUDGET = "slo:error_budget:ratio"
 SLO_PERIOD_SECONDS = "slo:period:seconds"

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
+from mlops_obs.adapters.collector_config import read_config
 from mlops_obs.collectors.freshness.store import StoreConfig, ages_from
-from mlops_obs.errors import PlatformError, SpecError, UsageError
+from mlops_obs.errors import PlatformError
 from mlops_obs.metric_names import Reading
 
 
@@ -61,22 +59,4 @@ def load_config(path: Path) -> StoreConfig:
         UsageError: OBS-FRS-002 if there is no such file.
         SpecError: OBS-FRS-003 if it is not a freshness configuration.
     """
-    try:
-        return StoreConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(
-            "OBS-FRS-002", f"cannot read the configuration: {error.strerror}", where=str(path), todo="pass --config FILE"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise SpecError(
-            "OBS-FRS-003", f"{place}: {first['msg']}", where=str(path), todo="see collectors/freshness/collector.yaml"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SpecError("OBS-FRS-003", "not UTF-8 text", where=str(path), todo="save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SpecError("OBS-FRS-003", f"not YAML: {problem}", where=where, todo="see collectors/freshness/collector.yaml") from error
+    return read_config(path, StoreConfig, missing="OBS-FRS-002", wrong="OBS-FRS-003", example="collectors/freshness/collector.yaml")

@@ -1,7 +1,7 @@
-"""Reading specs from disk, with the line of every key, and writing generated files whole or not at all.
+"""Reading specs from disk, with the line of every mistake, and writing generated files whole or not at all.
 
-YAML would read 0.999 as a binary float and accept a key twice; here numbers stay exact decimals, and a repeated key is
-an error. The trap is a half-written rule file that Prometheus then loads: everything is written beside its place,
+PromQL in a spec is parsed here, because the parser is a library of others, and references between SLOs are looked up once
+all files are read. The trap is a half-written rule file that Prometheus then loads: everything is written beside its place,
 flushed and renamed.
 """
 
@@ -9,111 +9,88 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
-import yaml
+from mlops_obs.adapters.yaml_documents import Locate
+from mlops_obs.adapters.yaml_documents import read_document as load_yaml
+from mlops_obs.errors import ObsError, PlatformError, SpecError
+from mlops_obs.slo.relations import broken_references
+from mlops_obs.slo.spec import SLO, SpecErrors
+from mlops_obs.slo.spec_document import parse_slos, services_of
+from mlops_obs.slo.tiers import plan_tiers
 
-from mlops_obs.errors import PlatformError, SpecError
-from mlops_obs.slo.spec import SLO, SpecErrors, parse_slos
-
-_MAX_BYTES = 1_000_000
-Path_ = tuple[int | str, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with exact numbers, no dates, and no repeated keys."""
+__all__ = ["load_slos", "load_yaml", "write_atomically"]
 
 
-def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
-    return str(loader.construct_scalar(node))
+def load_slos(*paths: Path, replan: bool = False) -> list[SLO]:
+    """Return the SLOs in `paths`, in order; a folder stands for its `*.yaml` files, sorted. Every alert of theirs can fire.
 
-
-def _number(loader: _Loader, node: yaml.ScalarNode) -> object:
-    text = _text(loader, node)
-    try:
-        return Decimal(text.replace("_", ""))
-    except InvalidOperation:
-        return text
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, Any]:
-    seen: dict[object, Any] = {}
-    for key_node, value_node in node.value:
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(None, None, "a key is not plain text", key_node.start_mark)
-        key = key_node.value
-        if key in seen:
-            raise yaml.MarkedYAMLError(None, None, f"the key {key!r} stands here for the second time", key_node.start_mark)
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def load_yaml(path: Path) -> tuple[object, Callable[[Path_], str]]:
-    """Return the document in `path` and a function from a path of keys to `file:line`.
-
-    Raises:
-        SpecError: OBS-SLO-001 if the file cannot be read, is not YAML, repeats a key or is larger than 1 MB.
-    """
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8")
-    except OSError as error:
-        raise SpecError("OBS-SLO-001", f"cannot be read: {error.strerror}", todo="check the path", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise SpecError("OBS-SLO-001", "is not UTF-8 text", todo="save it as UTF-8", where=str(path)) from error
-    if len(raw) > _MAX_BYTES:
-        raise SpecError("OBS-SLO-001", f"is larger than {_MAX_BYTES} bytes", todo="split it by service", where=str(path))
-    try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            document = None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SpecError("OBS-SLO-001", f"is not valid YAML: {problem}", todo="correct that line", where=where) from error
-
-    def locate(keys: Path_) -> str:
-        return f"{path}:{_line(node, keys)}"
-
-    return document, locate
-
-
-def load_slos(*paths: Path) -> list[SLO]:
-    """Return the SLOs in `paths`, in order; a folder stands for its `*.yaml` files, sorted.
+    Args:
+        paths: files and folders.
+        replan: stretch alert windows that could never fire, whatever the specs say.
 
     Raises:
         SpecErrors: all mistakes of all files, each with file and line.
     """
     slos: list[SLO] = []
-    errors: list[SpecError] = []
+    errors: list[ObsError] = []
+    places: dict[str, tuple[Locate, int]] = {}
+    unread: set[str] = set()
+    complete = True
     for path in _expand(paths):
         try:
-            slos.extend(parse_slos(*load_yaml(path)))
-        except SpecErrors as error:
-            errors.extend(e for e in error.errors if isinstance(e, SpecError))
+            document, locate = load_yaml(path)
         except SpecError as error:
             errors.append(error)
-    seen: set[tuple[str, str]] = set()
-    for slo in slos:
-        if (slo.service, slo.name) in seen:
-            errors.append(SpecError("OBS-SLO-009", f"SLO {slo.service}/{slo.name} is defined in two files", todo="keep one"))
-        seen.add((slo.service, slo.name))
+            complete = False
+            continue
+        try:
+            found = parse_slos(document, locate, promql_problem)
+        except SpecErrors as error:
+            errors.extend(error.errors)
+            unread |= services_of(document)
+            continue
+        for index, one in enumerate(found):
+            slo = one.model_copy(update={"replan": True}) if replan else one
+            errors.extend(_dead_alerts(slo, locate(("slos", index, "objective"))))
+            if slo.ref in places:
+                where = locate(("slos", index, "name"))
+                first = places[slo.ref][0](("slos", places[slo.ref][1], "name"))
+                errors.append(SpecError("OBS-SLO-009", f"SLO {slo.ref} is also defined in {first}", todo="keep one", where=where))
+            else:
+                places[slo.ref] = (locate, index)
+                slos.append(slo)
+
+    def place(slo: SLO, keys: tuple[int | str, ...]) -> str:
+        locate, index = places[slo.ref]
+        return locate(("slos", index, *keys))
+
+    if complete:  # else what is missing may stand in the file that could not be read
+        errors += broken_references(slos, place, unread)
     if errors:
         raise SpecErrors(errors)
     return slos
+
+
+def _dead_alerts(slo: SLO, where: str) -> list[ObsError]:
+    try:
+        plan_tiers(slo)
+    except SpecErrors as error:
+        return [SpecError(one.code, one.what, todo=one.todo, where=where) for one in error.errors]
+    return []
+
+
+def promql_problem(kind: str, text: str, where: str) -> ObsError | None:
+    """Return what is wrong with the PromQL that a person wrote: a `selector`, or an `expression` with {{.window}}."""
+    from mlops_obs.adapters.promql import check_expression, check_selector
+
+    try:
+        (check_selector if kind == "selector" else check_expression)(text, where)
+    except SpecError as error:
+        return error
+    return None
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -149,20 +126,3 @@ def _expand(paths: Iterable[Path]) -> list[Path]:
     if not found:
         raise SpecErrors([SpecError("OBS-SLO-001", "no SLO file was named or found", todo="name slo/*.yaml files")])
     return found
-
-
-def _line(node: yaml.Node | None, keys: Path_) -> int:
-    """Return the line of the deepest node on the way down `keys`: a missing key is reported at its parent."""
-    line = 1 if node is None else node.start_mark.line + 1
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if getattr(k, "value", None) == key), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line

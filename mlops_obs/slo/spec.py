@@ -2,107 +2,47 @@
 
 Objectives are exact decimals. Binary floats would make `1 - 0.999` read 0.0010000000000000009 in every rule, and a
 threshold that is off by one bit either pages or does not. The trap for writers is the percentage: 99.9 is refused.
-Every mistake of a document is reported at once, each with its line.
+The document around the SLOs is read in `spec_document.py`, indicators are in `indicator_spec.py`,
+labels, policies and tiers in `spec_parts.py`.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from mlops_obs import metric_names as names
 from mlops_obs.durations import parse_duration
-from mlops_obs.errors import ObsError, SpecError
+from mlops_obs.slo.calendar import known_zone
+from mlops_obs.slo.indicator_spec import Indicator, check_references, group_labels
+from mlops_obs.slo.spec_errors import LABEL, NAME, Mistake, SpecErrors, Strict, meant, mistake, mistakes, seconds, share
+from mlops_obs.slo.spec_parts import DAY, HOUR, RESERVED_LABELS, Action, BudgetStep, FrozenLabels, Labels, Severity, TierSpec, grid
 
-Severity = Literal["page", "ticket"]
-Locate = Callable[[tuple[int | str, ...]], str]
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-_STAGES = (names.STAGE_FEATURES, names.STAGE_TRAIN, names.STAGE_SERVE, names.STAGE_INGRESS)
+__all__ = [
+    "RESERVED_LABELS", "SLO", "Action", "BudgetStep", "CalendarPeriod", "Indicator", "Severity", "SpecErrors", "TierSpec", "group_labels",
+]  # fmt: skip
 
-
-class SpecErrors(SpecError):
-    """Every mistake of one document; `errors` holds them in file order and the text has one line for each."""
-
-    def __init__(self, errors: Sequence[ObsError]) -> None:
-        self.errors = tuple(errors)
-        first = self.errors[0]
-        super().__init__(first.code, first.what, todo=first.todo, where=first.where)
-
-    def __str__(self) -> str:
-        return "\n".join(str(error) for error in getattr(self, "errors", ()))
+Budgeting = Literal["occurrences", "timeslices", "ratio_timeslices"]
+CalendarPeriod = Literal["week", "month", "quarter"]
+NOMINAL_DAYS: dict[str, int] = {"week": 7, "month": 30, "quarter": 90}  # lengths by which alert windows are planned
+_TRAFFIC = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([smhd])")
+_PER = {"s": 1, "m": 60, "h": 3_600, "d": DAY}
 
 
-def _mistake(code: str, what: str, todo: str) -> PydanticCustomError:
-    return PydanticCustomError(code, "{what}", {"what": what, "todo": todo})
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Indicator(_Strict):
-    """Which events count, and which of them are bad.
-
-    `availability`: requests that ended in an error of ours. `latency`: requests slower than `threshold`, a bucket bound
-    of the instrumentation. `freshness`: online feature reads that were late or missing. `drift`: scored windows that
-    drifted. `stage` is where requests are counted (what the caller saw: `ingress`).
-    """
-
-    type: Literal["availability", "latency", "freshness", "drift"]
-    stage: str = names.STAGE_INGRESS
-    threshold: str | None = None
-    feature_view: str | None = None
-
-    @field_validator("stage")
-    @classmethod
-    def _known_stage(cls, value: str) -> str:
-        if value not in _STAGES:
-            raise _mistake("OBS-SLO-005", f"stage {value!r} is not one of {', '.join(_STAGES)}", _meant(value, _STAGES))
-        return value
-
-    @field_validator("threshold")
-    @classmethod
-    def _real_bucket(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        seconds = _duration(value, "threshold")
-        if all(Decimal(str(bound)) != seconds for bound in names.LATENCY_BUCKETS):
-            nearest = sorted(names.LATENCY_BUCKETS, key=lambda bound: abs(Decimal(str(bound)) - seconds))[:2]
-            raise _mistake(
-                "OBS-SLO-006",
-                f"threshold {value} is not a bucket of the latency histogram, so it cannot be counted",
-                "write " + " or ".join(f"{round(bound * 1000, 3):g}ms" for bound in sorted(nearest)),
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _fields_fit_the_type(self) -> Indicator:
-        if self.type == "latency" and self.threshold is None:
-            raise _mistake("OBS-SLO-004", "a latency indicator needs a threshold", "write for example threshold: 250ms")
-        if self.type != "latency" and self.threshold is not None:
-            raise _mistake("OBS-SLO-005", f"a {self.type} indicator has no threshold", "remove threshold")
-        if self.type != "freshness" and self.feature_view is not None:
-            raise _mistake("OBS-SLO-005", f"a {self.type} indicator has no feature_view", "remove feature_view")
-        return self
-
-    @property
-    def threshold_seconds(self) -> float | None:
-        """The latency threshold in seconds, None for other indicators."""
-        return None if self.threshold is None else float(parse_duration(self.threshold))
-
-
-class SLO(_Strict):
+class SLO(Strict):
     """One objective of one service. Durations are Prometheus durations; `objective` is a share of good events.
 
-    `severities` says whether it may page or only open tickets. `min_bad_events` in the long window keep a handful of
-    failures on an idle service from paging. `replan` stretches alert windows that could never fire, which are an
-    error otherwise.
+    `period` rolls (`30d`, 1h to 366d) or follows the calendar of `time_zone` (`week` from Monday, `month`, `quarter`).
+    `budgeting` counts events (`occurrences`), 5-minute slices whose share of good events is below `slice_objective`
+    (`timeslices`), or the mean of the slices' ratios (`ratio_timeslices`). `severities` says whether it may page or only open
+    tickets. `min_bad_events` in the long window keep a handful of failures on an idle service from paging; if it is not
+    written, each tier has a number of its own. `replan` stretches alert windows that could never fire, which are an error
+    otherwise. `expected_traffic` (`600/h`) says how soon the alerts are sure, and whether they need a statistical bound;
+    `statistical_bound` forces it on or off. `upstream` names SLOs whose burn explains this one's. `budget_policy` says what
+    happens as the budget shrinks. `labels` go to every rule and alert. `tiers` replace the Workbook's.
     """
 
     service: str
@@ -111,57 +51,110 @@ class SLO(_Strict):
     description: str = ""
     objective: Decimal
     period: str = "30d"
+    time_zone: str = "UTC"
+    budgeting: Budgeting = "occurrences"
+    slice_objective: Decimal | None = None
     indicator: Indicator
     group_by: tuple[str, ...] = ()
     severities: tuple[Severity, ...] = ("page", "ticket")
-    min_bad_events: int = Field(default=5, ge=1, le=1_000_000)
+    min_bad_events: int | None = Field(default=None, ge=1, le=1_000_000)
     replan: bool = False
+    expected_traffic: str | None = None
+    statistical_bound: Literal["auto", "on", "off"] = "auto"
+    upstream: tuple[str, ...] = ()
+    budget_policy: tuple[BudgetStep, ...] = ()
+    labels: Labels = Field(default_factory=FrozenLabels)
+    tiers: tuple[TierSpec, ...] | None = None
 
     @field_validator("service", "team", "name")
     @classmethod
     def _plain_name(cls, value: str) -> str:
-        if not _NAME.match(value):
-            raise _mistake("OBS-SLO-005", f"{value!r} is not a plain name", "use at most 63 of a-z, 0-9 and -, ends without -")
+        if not NAME.fullmatch(value):
+            raise mistake("OBS-SLO-005", f"{value!r} is not a plain name", "use at most 63 of a-z, 0-9 and -, ends without -")
         return value
 
-    @field_validator("objective", mode="before")
+    @field_validator("objective", "slice_objective", mode="before")
     @classmethod
-    def _share_not_percentage(cls, value: object) -> object:
-        text = str(value).strip()
-        number = text.removesuffix("%").strip()
-        try:
-            exact = Decimal(number)
-        except ArithmeticError:
-            raise _mistake("OBS-SLO-005", f"objective {text!r} is not a number", "write for example 0.999") from None
-        if not exact.is_finite() or exact.adjusted() > 3 or len(number) > 20:
-            raise _mistake("OBS-SLO-005", f"objective {text} is not a share", "write for example 0.999")
-        if text.endswith("%") or 1 < exact <= 100:
-            share = format((exact / 100).normalize(), "f")
-            raise _mistake("OBS-SLO-003", f"objective {text} is a percentage", f"write {share}")
-        if not 0 < exact < 1:
-            raise _mistake(
-                "OBS-SLO-005",
-                f"objective {text} leaves no error budget or is no share",
-                "write a number between 0 and 1, for example 0.999",
-            )
-        return exact
+    def _share_not_percentage(cls, value: object, info: ValidationInfo) -> object:
+        return None if value is None and info.field_name == "slice_objective" else share(value, info.field_name or "", "0.999")
 
     @field_validator("period")
     @classmethod
     def _sane_period(cls, value: str) -> str:
-        if not 86_400 <= _duration(value, "period") <= 90 * 86_400:
-            raise _mistake("OBS-SLO-007", f"period {value} is not between 1d and 90d", "write for example 30d")
+        if value in NOMINAL_DAYS:
+            return value
+        length = seconds(value, "period")
+        if not HOUR <= length <= 366 * DAY or length % grid(length):
+            what = f"period {value} is not between 1h and 366d, in steps of 5m up to a day and of hours beyond"
+            raise mistake("OBS-SLO-007", what, "write for example 30d, or week, month, quarter")
         return value
 
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if not known_zone(value):
+            raise mistake("OBS-SLO-020", f"time_zone {value!r} is not known", "write a name of the tz database, for example Europe/Berlin")
+        return value
+
+    @field_validator("expected_traffic")
+    @classmethod
+    def _sane_traffic(cls, value: str | None) -> str | None:
+        if value is not None and not _per_second(value):
+            raise mistake(
+                "OBS-SLO-029", f"expected_traffic {value!r} is not events per time", "write for example 600/h, 10/s, 50/m or 1000/d"
+            )
+        return value
+
+    @field_validator("upstream")
+    @classmethod
+    def _references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_references(value, "upstream")
+        return value
+
+    @field_validator("budget_policy")
+    @classmethod
+    def _falling_steps(cls, value: tuple[BudgetStep, ...]) -> tuple[BudgetStep, ...]:
+        by_action = {step.action: step.below for step in value}
+        if len(by_action) != len(value):
+            raise mistake("OBS-SLO-028", "budget_policy has an action twice", "write one step for each of warn, freeze, rollback")
+        order = [by_action[action] for action in ("warn", "freeze", "rollback") if action in by_action]
+        if order != sorted(order, reverse=True):
+            raise mistake(
+                "OBS-SLO-028", "a harder step of budget_policy comes before a milder one", "let below fall from warn to freeze to rollback"
+            )
+        return tuple(sorted(value, key=lambda step: ("warn", "freeze", "rollback").index(step.action)))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_ratio_alone_has_no_events(cls, data: Any) -> Any:
+        """An error ratio without counts can only be averaged over slices."""
+        indicator = data.get("indicator") if isinstance(data, Mapping) else None
+        kind, ratio = (indicator.get("type"), indicator.get("ratio")) if isinstance(indicator, Mapping) else (None, None)
+        if isinstance(indicator, Indicator):
+            kind, ratio = indicator.type, indicator.ratio
+        if kind == "ratio" and ratio is not None and "budgeting" not in data:
+            return {**data, "budgeting": "ratio_timeslices"}
+        return data
+
     @model_validator(mode="after")
-    def _groups_exist(self) -> SLO:
-        allowed = group_labels(self.indicator)
-        for label in self.group_by:
-            if label not in allowed:
-                raise _mistake("OBS-SLO-008", f"a {self.indicator.type} indicator cannot be grouped by {label!r}", _meant(label, allowed))
+    def _parts_fit(self) -> SLO:
+        found = [*_check_groups(self), *_check_budgeting(self), *_check_tiers(self)]
         if not self.severities:
-            raise _mistake("OBS-SLO-005", "severities is empty, so the SLO could never alert", "write severities: [page, ticket]")
+            found.append(
+                Mistake(
+                    "OBS-SLO-005", "severities is empty, so the SLO could never alert", "write severities: [page, ticket]", ("severities",)
+                )
+            )
+        if self.time_zone != "UTC" and self.calendar is None:
+            found.append(Mistake("OBS-SLO-005", "a rolling period has no time_zone", "remove it, or write period: month", ("time_zone",)))
+        if found:
+            raise mistakes(found)
         return self
+
+    @property
+    def ref(self) -> str:
+        """`service/name`, unique among all SLOs."""
+        return f"{self.service}/{self.name}"
 
     @property
     def budget(self) -> Decimal:
@@ -169,112 +162,88 @@ class SLO(_Strict):
         return 1 - self.objective
 
     @property
+    def calendar(self) -> CalendarPeriod | None:
+        """The calendar period, None if the period rolls."""
+        return cast(CalendarPeriod, self.period) if self.period in NOMINAL_DAYS else None
+
+    @property
     def period_seconds(self) -> int:
-        """Length of the period in seconds."""
-        return int(parse_duration(self.period))
+        """Length of the period in seconds; the nominal one of a calendar period (7, 30 and 90 days)."""
+        return NOMINAL_DAYS[self.period] * DAY if self.period in NOMINAL_DAYS else int(parse_duration(self.period))
+
+    @property
+    def events_per_second(self) -> Decimal | None:
+        """The expected traffic in events per second, exact; None if the spec does not say."""
+        return _per_second(self.expected_traffic) if self.expected_traffic else None
 
 
-def group_labels(indicator: Indicator) -> tuple[str, ...]:
-    """Return the labels by which the counters of `indicator` can be grouped."""
-    return (names.FEATURE_VIEW,) if indicator.type == "freshness" else (names.REVISION,)
+def _per_second(text: str) -> Decimal | None:
+    found = _TRAFFIC.fullmatch(text.strip())
+    rate = Decimal(found[1]) / _PER[found[2]] if found and len(found[1]) < 16 else Decimal(0)
+    return rate if rate > 0 else None
 
 
-def parse_slos(document: object, locate: Locate = lambda _path: "") -> list[SLO]:
-    """Turn a loaded YAML document into SLOs; `locate` says where (`file:line`) a path of keys stands.
-
-    Raises:
-        SpecErrors: every mistake of the document, in file order.
-    """
-    if not isinstance(document, Mapping):
-        raise SpecErrors(
-            [SpecError("OBS-SLO-001", "the document is not a mapping", todo="write service:, team: and slos:", where=locate(()))]
-        )
-    errors: list[ObsError] = []
-    head = {key: document.get(key) for key in ("service", "team")}
-    for key in document:
-        if key not in ("service", "team", "slos"):
-            errors.append(_unknown_key(key, ("service", "team", "slos"), locate((str(key),))))
-    for key, value in head.items():
-        if not isinstance(value, str):
-            errors.append(SpecError("OBS-SLO-004", f"{key} is missing", todo=f"write {key}: a-plain-name", where=locate((key,))))
-        elif not _NAME.match(value):
-            errors.append(SpecError("OBS-SLO-005", f"{value!r} is not a plain name", todo="use a-z, 0-9 and -", where=locate((key,))))
-    entries = document.get("slos")
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
-        errors.append(SpecError("OBS-SLO-004", "slos is missing or empty", todo="list at least one under slos:", where=locate(("slos",))))
-        entries = []
-    placeholder = {"service": "x", "team": "x"}  # so that a bad head does not repeat itself in every entry
-    slos: list[SLO] = []
-    for index, entry in enumerate(entries):
-        path = ("slos", index)
-        if not isinstance(entry, Mapping):
-            errors.append(
-                SpecError("OBS-SLO-005", "an SLO is not a mapping", todo="write name:, objective:, indicator:", where=locate(path))
-            )
-            continue
-        stray = [key for key in ("service", "team") if key in entry]
-        errors.extend(_unknown_key(key, _keys(SLO), locate((*path, key))) for key in stray)
-        body = {str(key): value for key, value in entry.items() if key not in stray}
-        try:
-            slo = SLO.model_validate({**(placeholder if errors else head), **body})
-        except ValidationError as error:
-            errors.extend(_translate(error, path, locate))
-        else:
-            if any(slo.name == other.name for other in slos):
-                errors.append(
-                    SpecError("OBS-SLO-009", f"SLO {slo.name!r} is there twice", todo="rename one", where=locate((*path, "name")))
-                )
-            slos.append(slo)
-    if errors:
-        raise SpecErrors(sorted(errors, key=_line))
-    return slos
-
-
-def _line(error: ObsError) -> int:
-    line = error.where.rpartition(":")[2]
-    return int(line) if line.isdigit() else 0
-
-
-def _translate(error: ValidationError, base: tuple[int | str, ...], locate: Locate) -> list[ObsError]:
-    found: list[ObsError] = []
-    for item in error.errors(include_url=False, include_input=False):
-        path = (*base, *item["loc"])
-        last, kind = str(item["loc"][-1]) if item["loc"] else "", item["type"]
-        if kind == "extra_forbidden":
-            owner = Indicator if item["loc"][0] == "indicator" else SLO
-            found.append(_unknown_key(last, _keys(owner), locate(path)))
-        elif kind == "missing":
-            found.append(SpecError("OBS-SLO-004", f"{last} is missing", todo=f"add {last}:", where=locate(path[:-1])))
-        elif kind.startswith("OBS-"):
-            context: dict[str, Any] = item.get("ctx", {})
-            found.append(SpecError(kind, str(context["what"]), todo=str(context["todo"]), where=locate(path)))
-        else:
+def _check_groups(slo: SLO) -> list[Mistake]:
+    allowed, kind = group_labels(slo.indicator), slo.indicator.type
+    found = []
+    for index, label in enumerate(slo.group_by):
+        at = ("group_by", index)
+        if allowed is not None and label not in allowed:
+            advice = meant(label, allowed) if allowed else "remove group_by; its parts may be grouped"
+            found.append(Mistake("OBS-SLO-008", f"a {kind} indicator cannot be grouped by {label!r}", advice, at))
+        elif not LABEL.fullmatch(label) or label.startswith("__") or label in RESERVED_LABELS or label in slo.labels:
             found.append(
-                SpecError(
-                    "OBS-SLO-005",
-                    f"{last or 'value'}: {item['msg'].lower()}",
-                    todo="see the comments in slo/credit-risk.yaml",
-                    where=locate(path),
-                )
+                Mistake("OBS-SLO-008", f"{label!r} is no label to group by", "name a label of the counters that the rules do not set", at)
             )
+        elif label in slo.group_by[:index]:
+            found.append(Mistake("OBS-SLO-008", f"group_by names {label!r} twice", "remove one", at))
     return found
 
 
-def _unknown_key(key: object, known: Sequence[str], where: str) -> SpecError:
-    return SpecError("OBS-SLO-002", f"unknown key {str(key)!r}", todo=_meant(str(key), known), where=where)
+def _check_budgeting(slo: SLO) -> list[Mistake]:
+    kind, at = slo.indicator.type, ("budgeting",)
+    if slo.indicator.ratio is not None and slo.budgeting != "ratio_timeslices":
+        return [
+            Mistake(
+                "OBS-SLO-023", "an error ratio alone has no events to count", "write bad: and total:, or budgeting: ratio_timeslices", at
+            )
+        ]
+    if kind in ("quality", "composite") and slo.budgeting != "occurrences":
+        return [Mistake("OBS-SLO-023", f"a {kind} indicator is counted by events only", "remove budgeting", at)]
+    if slo.budgeting == "timeslices" and slo.slice_objective is None:
+        return [Mistake("OBS-SLO-023", "timeslices need to know when a slice is good", "write for example slice_objective: 0.99", at)]
+    if slo.budgeting != "timeslices" and slo.slice_objective is not None:
+        return [
+            Mistake(
+                "OBS-SLO-023", f"{slo.budgeting} have no slice_objective", "remove it, or write budgeting: timeslices", ("slice_objective",)
+            )
+        ]
+    return []
 
 
-def _meant(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
-def _keys(model: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(key for key in model.model_fields if key not in ("service", "team"))
-
-
-def _duration(value: str, field: str) -> Decimal:
-    try:
-        return parse_duration(value)
-    except SpecError as error:
-        raise _mistake("OBS-SLO-005", f"{field} {error.what}", error.todo) from None
+def _check_tiers(slo: SLO) -> list[Mistake]:
+    if slo.tiers is None:
+        return []
+    if not slo.tiers:
+        return [Mistake("OBS-SLO-024", "tiers is empty, so the SLO could never alert", "remove it for the Workbook's tiers", ("tiers",))]
+    found = []
+    for index, tier in enumerate(slo.tiers):
+        at, long = ("tiers", index), int(parse_duration(tier.long))
+        factor = tier.factor if tier.factor is not None else (tier.share or Decimal(0)) * slo.period_seconds / long
+        if any(tier.name == other.name for other in slo.tiers[:index]):
+            found.append(Mistake("OBS-SLO-024", f"tier {tier.name} is there twice", "rename one", (*at, "name")))
+        if slo.indicator.type == "quality" and parse_duration(tier.short) < parse_duration(slo.indicator.cohort):
+            what = f"short {tier.short} is shorter than a cohort ({slo.indicator.cohort}), which counts at one instant"
+            found.append(Mistake("OBS-SLO-024", what, "lengthen it, or count by shorter cohorts", (*at, "short")))
+        if long > slo.period_seconds:
+            found.append(Mistake("OBS-SLO-024", f"long {tier.long} is longer than the period {slo.period}", "shorten it", (*at, "long")))
+        elif factor < 1:
+            found.append(
+                Mistake(
+                    "OBS-SLO-024",
+                    f"tier {tier.name} has a factor of {factor:.4g}: it would alert although the objective is met",
+                    "raise share or factor, or shorten long",
+                    at,
+                )
+            )
+    return found

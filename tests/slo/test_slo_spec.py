@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mlops_obs.adapters.files import load_slos, write_atomically
 from mlops_obs.errors import ObsError, PlatformError
-from mlops_obs.slo.spec import SpecErrors, parse_slos
+from mlops_obs.slo.spec import SpecErrors
+from mlops_obs.slo.spec_document import parse_slos
 
 HEAD = "service: shop\nteam: web\nslos:\n"
 GOOD = HEAD + "  - name: availability\n    objective: 0.999\n    indicator: {type: availability}\n"
@@ -73,7 +74,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once_in_file_order(tmp_path):
         (("indicator: {type: availability}", "indicator: {type: latency}"), "OBS-SLO-004"),
         (("indicator: {type: availability}", "indicator: {type: availability, threshold: 250ms}"), "OBS-SLO-005"),
         (("indicator: {type: availability}", "indicator: {type: availability, stage: ingres}"), "OBS-SLO-005"),
-        (("0.999\n", "0.999\n    period: 1h\n"), "OBS-SLO-007"),
+        (("0.999\n", "0.999\n    period: 30m\n"), "OBS-SLO-007"),
         (("0.999\n", "0.999\n    group_by: [customer_id]\n"), "OBS-SLO-008"),
         (("0.999\n", "0.999\n    severities: []\n"), "OBS-SLO-005"),
         (("0.999\n", "0.999\n    objective: 0.99\n"), "OBS-SLO-001"),
@@ -110,14 +111,25 @@ json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.decimals(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["name", "objective", "indicator", "type", "period", "x"]), inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["name", "objective", "indicator", "type", "period", "labels", "tiers", "of", "bad", "upstream", "budget_policy", "x"]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.sampled_from(["service", "team", "slos", "z"]), json_like | st.lists(json_like, max_size=3)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["service", "team", "slos", "labels", "time_zone", "budget_policy", "z"]),
+        json_like | st.lists(json_like, max_size=3),
+    )
+)
 def test_no_document_breaks_the_reader(document):
     with suppress(SpecErrors):
         parse_slos(document)
