@@ -67,3 +67,43 @@ def sum_increase(series: Iterable[Series], start: float, end: float, *, from_zer
 def newest(series: Iterable[Series]) -> float | None:
     """Return the time of the newest sample of all, or None if there is none."""
     return max((one.samples[-1][0] for one in series if one.samples), default=None)
+
+
+class Tally:
+    """A series as running sums, so that any stretch of it is counted by two look-ups: the answer of `increase`, asked thousands of times.
+
+    `gauge` counts the samples themselves instead of a counter's steps: `count` is then the sum of the values, `samples` their number.
+    """
+
+    __slots__ = ("_gauge", "_sums", "_times", "labels")
+
+    def __init__(self, one: Series, *, gauge: bool = False) -> None:
+        self.labels, self._gauge = one.labels, gauge
+        self._times = [at for at, _ in one.samples]
+        self._sums = [0.0]
+        previous = None if gauge else one.samples[0][1] if one.samples else None
+        for _, value in one.samples:
+            step = value if previous is None or value < previous else value - previous
+            self._sums.append(self._sums[-1] + step)
+            previous = None if gauge else value
+
+    def count(self, start: float, end: float) -> float:
+        """Count the events in (start, end]."""
+        first, last = bisect_right(self._times, start), bisect_right(self._times, end)
+        # A counter counts from the value at `start`, or from its first sample if it is younger: Prometheus and we know no better.
+        return self._sums[last] - self._sums[first] if last > first else 0.0
+
+    def samples(self, start: float, end: float) -> int:
+        """Count the samples in (start, end]."""
+        return bisect_right(self._times, end) - bisect_right(self._times, start)
+
+    def slots(self, start: float, end: float, seconds: int) -> set[int]:
+        """Return the numbers k of the slots (k - 1, k] x `seconds` of (start, end] in which something could be counted."""
+        # The first sample of all is where counting begins; nothing is counted up to it.
+        first, last = max(bisect_right(self._times, start), 1), bisect_right(self._times, end)
+        return {int(-(-at // seconds)) for at in self._times[first:last]}
+
+    @property
+    def newest(self) -> float | None:
+        """The time of the last sample, None without one."""
+        return self._times[-1] if self._times else None

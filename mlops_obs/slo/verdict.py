@@ -7,22 +7,25 @@ and unknown neither fires a burn alert nor clears the budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from mlops_obs import metric_names as names
 from mlops_obs.durations import humanize_duration
+from mlops_obs.errors import SpecError
 from mlops_obs.slo import annotations as words
 from mlops_obs.slo import platform_alerts as platform
 from mlops_obs.slo.annotations import Facts, Links
-from mlops_obs.slo.counters import CounterSource, Series, newest, sum_increase
-from mlops_obs.slo.indicators import Selector, counters
+from mlops_obs.slo.counters import CounterSource, newest
+from mlops_obs.slo.counting import Counting, Group, counting, read, readable
+from mlops_obs.slo.indicators import watched_series
 from mlops_obs.slo.spec import SLO
-from mlops_obs.slo.tiers import Tier, burns, plan_tiers
+from mlops_obs.slo.spec_errors import SpecErrors
+from mlops_obs.slo.tiers import Tier, bound_is_on, burns, least_bad_events, plan_tiers
+from mlops_obs.slo.windows import HOUR, WEEK
 
-HOUR, WEEK = 3_600, 7 * 86_400
-Group = tuple[str, ...]  # values of `group_by`; () is the service as a whole
+MINUTE = 60
 
 
 class Verdict(StrEnum):
@@ -63,62 +66,10 @@ class GroupStatus:
     tiers: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Counts:
-    """The counters of one SLO, read once per needed depth and summed per group."""
-
-    slo: SLO
-    source: CounterSource
-    now: float
-    _depth: float = 0
-    _total: list[Series] = field(default_factory=list)
-    _part: list[Series] = field(default_factory=list)
-
-    def _load(self, seconds: float) -> None:
-        if seconds <= self._depth:
-            return
-        counted = counters(self.slo)
-        self._total = _read(self.source, counted.total, self.now - seconds - 600, self.now)
-        part = counted.bad or counted.good
-        assert part is not None  # noqa: S101 - an indicator counts bad events or good ones
-        self._part = _read(self.source, part, self.now - seconds - 600, self.now)
-        self._depth = seconds
-
-    def groups(self) -> list[Group]:
-        """Return the groups seen in the last hour, the service as a whole first; nothing if it is not seen."""
-        self._load(HOUR)
-        alive = [one for one in self._total if sum(1 for at, _ in one.samples if at >= self.now - HOUR) > 1]
-        labels = {tuple(one.labels.get(label, "") for label in self.slo.group_by) for one in alive} if self.slo.group_by else set()
-        return [*([()] if alive else []), *sorted(group for group in labels if any(group))]
-
-    def window(self, seconds: float, group: Group) -> tuple[float, float]:
-        """Return bad and all events of `group` in the last `seconds`."""
-        self._load(seconds)
-        start = self.now - seconds
-        total = sum_increase(self._of(self._total, group), start, self.now)
-        part = sum_increase(self._of(self._part, group), start, self.now)
-        if counters(self.slo).bad is not None:
-            return part, total
-        # A bucket that is not there is no evidence that every request was slow.
-        return (max(total - part, 0.0), total) if self._of(self._part, group) else (0.0, 0.0)
-
-    def history(self, group: Group) -> float:
-        """Return the seconds for which `group` has been counted, an hour at least and the period at most."""
-        self._load(self.slo.period_seconds)
-        start = self.now - self.slo.period_seconds
-        first = min((one.samples[0][0] for one in self._of(self._total, group) if one.samples), default=self.now)
-        return max(self.now - max(first, start), float(HOUR))
-
-    def newest(self) -> float | None:
-        """Return when the total was last sampled."""
-        return newest(self._total)
-
-    def _of(self, series: Iterable[Series], group: Group) -> list[Series]:
-        return [one for one in series if not group or tuple(one.labels.get(label, "") for label in self.slo.group_by) == group]
-
-
 def firing_alerts(slos: Sequence[SLO], source: CounterSource, now: float, links: Links | None = None) -> list[FiringAlert]:
     """Return what fires at `now` (Unix seconds), with the names, labels and annotations of the Prometheus rules.
+
+    A tier with a `for` fires if it burned at every minute of that time; nothing has to be remembered between two calls.
 
     Raises:
         TelemetryUnavailable: `source` did not answer in full. What fired before then still fires, as far as anybody knows.
@@ -126,75 +77,138 @@ def firing_alerts(slos: Sequence[SLO], source: CounterSource, now: float, links:
     links = links or Links()
     alerts: list[FiringAlert] = []
     for slo in slos:
-        counts = _Counts(slo, source, now)
+        counts = counting(slo, source, now, _by_ref(slos))
         for group in counts.groups():
-            for tier in _burning(counts, group):
+            about = _About(slo, counts, group, source, now)
+            for tier in _burning(slo, counts, group):
+                if not _held(slo, source, now, _by_ref(slos), group, tier):
+                    continue
                 labels = words.alert_labels(slo, tier.severity, tier.name) | _labels(slo, group)
-                annotations = words.burn_annotations(slo, tier, _facts(counts, group, tier), links)
+                annotations = words.burn_annotations(slo, tier, about.facts(tier), links)
                 alerts.append(FiringAlert(words.alert_name(slo), labels, annotations))
+            alerts += _policy(about, links) if not group else []
     return [*alerts, *_absent(slos, source, now, links), *_platform(source, now, links)]
 
 
-def slo_status(slo: SLO, source: CounterSource, now: float) -> list[GroupStatus]:
+def slo_status(slo: SLO, source: CounterSource, now: float, others: Sequence[SLO] = ()) -> list[GroupStatus]:
     """Return where `slo` stands at `now`: the service as a whole, then each group. One unknown status if its counters are gone.
+
+    `others` are the SLOs that a composite names.
 
     Raises:
         TelemetryUnavailable: `source` did not answer in full.
     """
-    counts = _Counts(slo, source, now)
+    counts = counting(slo, source, now, _by_ref([*others, slo]))
     found = []
     for group in counts.groups():
-        tiers = tuple(tier.name for tier in _burning(counts, group))
+        tiers = tuple(tier.name for tier in _burning(slo, counts, group))
         stale = now - (counts.newest() or 0.0) > words.ABSENT_FOR_SECONDS
         verdict = Verdict.UNKNOWN if stale else Verdict.BURNING if tiers else Verdict.HEALTHY
-        hour_bad, hour_total = counts.window(HOUR, group)
-        burn = hour_bad / hour_total / float(slo.budget) if hour_total > 0 else None
-        bad, total = counts.window(slo.period_seconds, group)
-        left = _remaining(counts, group)
-        exhaustion = left * slo.period_seconds / burn if burn and left > 0 else 0.0 if left <= 0 else None
-        ratio = bad / total if total > 0 else None
-        found.append(GroupStatus(slo, _labels(slo, group), verdict, bad, total, ratio, burn, left, exhaustion, tiers))
-    return found or [GroupStatus(slo, {}, Verdict.UNKNOWN, 0.0, 0.0, None, None, 1.0, None)]
+        found.append(_status(slo, counts, group, verdict, tiers))
+    # Telemetry that is gone does not fill the budget up again: what was counted of the period still stands.
+    return found or [_status(slo, counts, (), Verdict.UNKNOWN, ())]
 
 
-def _burning(counts: _Counts, group: Group) -> list[Tier]:
-    """Return the tiers that burn. The short window is looked at first: it needs less history and is mostly calm."""
-    slo, found = counts.slo, []
-    for tier in plan_tiers(slo):
-        bad, total = counts.window(tier.short, group)
-        if bad > float(tier.threshold) * total and burns(*counts.window(tier.long, group), tier, slo.min_bad_events):
-            found.append(tier)
-    return found
+def _status(slo: SLO, counts: Counting, group: Group, verdict: Verdict, tiers: tuple[str, ...]) -> GroupStatus:
+    hour_bad, hour_total = counts.window(HOUR, group)
+    burn = hour_bad / hour_total / float(slo.budget) if hour_total > 0 else None
+    bad, total = counts.period(group)
+    left = counts.remaining(group)
+    exhaustion = left * slo.period_seconds / burn if burn and left > 0 else 0.0 if left <= 0 else None
+    ratio = bad / total if total > 0 else None
+    return GroupStatus(slo, _labels(slo, group), verdict, bad, total, ratio, burn, left, exhaustion, tiers)
 
 
-def _remaining(counts: _Counts, group: Group) -> float:
-    """Share of the period's budget that is left; history shorter than the period is projected (see prometheus_rules)."""
-    slo = counts.slo
-    bad, total = counts.window(slo.period_seconds, group)
-    if total <= 0:
-        return 1.0
-    return 1 - bad / total * counts.history(group) / float(slo.budget * slo.period_seconds)
+def check_readable(slos: Sequence[SLO]) -> None:
+    """Refuse SLOs whose events only a PromQL engine can count.
+
+    Raises:
+        SpecErrors: OBS-SLO-050, one for each of them.
+    """
+    errors = [
+        SpecError(
+            "OBS-SLO-050",
+            f"SLO {slo.ref} is counted by PromQL, which only a Prometheus server can evaluate",
+            todo="monitor it with a Prometheus, or name counters (of a composite: all its stages) in the specs",
+        )
+        for slo in slos
+        if not readable(slo, _by_ref(slos))
+    ]
+    if errors:
+        raise SpecErrors(errors)
 
 
-def _facts(counts: _Counts, group: Group, tier: Tier) -> Facts:
-    slo, labels = counts.slo, _labels(counts.slo, group)
-    bad, total = counts.window(tier.long, group)
-    ratio = bad / total
-    burn = ratio / float(slo.budget)
-    left = _remaining(counts, group)
-    revision = labels.get(names.REVISION, "")
-    return Facts(
-        burn_rate=f"{burn:.1f}",
-        error_ratio=f"{ratio * 100:.4g}%",
-        budget_left=f"{left * 100:.4g}%" if left > 0 else "exhausted",
-        time_to_exhaustion=humanize_duration(left * slo.period_seconds / burn) if left > 0 else "exhausted",
-        revision=revision or "all",
-        who=" ".join([slo.service, *group]),
-        action_taken=action_taken(slo.service, counts.source, counts.now),
-        dashboard_revision=revision or "$__all",
-        from_ms=f"{(counts.now - HOUR) * 1000:.0f}",
-        to_ms=f"{counts.now * 1000:.0f}",
-    )
+def _by_ref(slos: Sequence[SLO]) -> dict[tuple[str, str], SLO]:
+    return {(slo.service, slo.name): slo for slo in slos}
+
+
+def _burning(slo: SLO, counts: Counting, group: Group) -> list[Tier]:
+    """Return the tiers that burn now, whatever their `for`."""
+    return [tier for tier in plan_tiers(slo) if _burns(slo, counts, group, tier)]
+
+
+def _burns(slo: SLO, counts: Counting, group: Group, tier: Tier) -> bool:
+    """Say whether `tier` burns. The short window is looked at first: it needs less history and is mostly calm."""
+    bad, total = counts.window(tier.short, group)
+    if bad <= float(tier.threshold) * total:
+        return False
+    return burns(*counts.window(tier.long, group), tier, least_bad_events(slo, tier), bound=bound_is_on(slo, tier))
+
+
+def _held(slo: SLO, source: CounterSource, now: float, others: dict[tuple[str, str], SLO], group: Group, tier: Tier) -> bool:
+    """Say whether a tier that burns now has burned at every minute of its `for`. Most tiers have none."""
+    return all(_burns(slo, counting(slo, source, now - ago, others), group, tier) for ago in range(tier.hold, 0, -MINUTE))
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What is said of one group of an SLO."""
+
+    slo: SLO
+    counts: Counting
+    group: Group
+    source: CounterSource
+    now: float
+
+    def facts(self, tier: Tier) -> Facts:
+        bad, total = self.counts.window(tier.long, self.group)
+        return self._said(bad / total, self.counts.remaining(self.group))
+
+    def said_of_the_hour(self, left: float) -> Facts:
+        bad, total = self.counts.window(HOUR, self.group)
+        return self._said(bad / total if total > 0 else 0.0, left)
+
+    def _said(self, ratio: float, left: float) -> Facts:
+        slo, labels = self.slo, _labels(self.slo, self.group)
+        burn = ratio / float(slo.budget)
+        revision = labels.get(names.REVISION, "")
+        lasts = humanize_duration(left * slo.period_seconds / burn) if burn else "never at this rate"
+        return Facts(
+            burn_rate=f"{burn:.1f}",
+            error_ratio=f"{ratio * 100:.4g}%",
+            budget_left=f"{left * 100:.4g}%" if left > 0 else "exhausted",
+            time_to_exhaustion=lasts if left > 0 else "exhausted",
+            revision=revision or "all",
+            who=" ".join([slo.service, *self.group]),
+            action_taken=action_taken(slo.service, self.source, self.now),
+            dashboard_revision=revision or "$__all",
+            from_ms=f"{(self.now - HOUR) * 1000:.0f}",
+            to_ms=f"{self.now * 1000:.0f}",
+        )
+
+
+def _policy(about: _About, links: Links) -> list[FiringAlert]:
+    """Return a ticket for every step of the budget policy that is reached. Only an SLO with a policy is read a whole period deep."""
+    slo, alerts = about.slo, []
+    if not slo.budget_policy:
+        return []
+    left = about.counts.remaining(about.group)
+    for step in slo.budget_policy:
+        if left < float(step.below):
+            labels = words.alert_labels(slo, "ticket", words.policy_tier(step)) | _labels(slo, about.group)
+            texts = words.policy_annotations(slo, step, about.said_of_the_hour(left), links)
+            alerts.append(FiringAlert(words.BUDGET_LOW, labels, texts))
+    return alerts
 
 
 def action_taken(service: str, source: CounterSource, now: float) -> str:
@@ -239,21 +253,16 @@ def _no_numbers(service: str, revision: str, source: CounterSource, now: float) 
 def _absent(slos: Sequence[SLO], source: CounterSource, now: float, links: Links) -> list[FiringAlert]:
     alerts = []
     for slo in words.watched(slos):
-        total = counters(slo).total
-        if newest(_read(source, total, now - words.ABSENT_FOR_SECONDS, now)) is not None:
+        watched = watched_series(slo)
+        if watched is None or newest(read(source, watched, now - words.ABSENT_FOR_SECONDS, now)) is not None:
             continue
-        if newest(_read(source, total, now - WEEK, now)) is None:
+        if newest(read(source, watched, now - WEEK, now)) is None:
             continue  # never seen here: not deployed yet, or a wrong spec, which `obs slo status` shows as unknown
         facts = _no_numbers(slo.service, "", source, now)
         labels = words.alert_labels(slo, "page" if "page" in slo.severities else "ticket", words.TIER_ABSENT)
-        alerts.append(FiringAlert(words.TELEMETRY_ABSENT, labels, words.absent_annotations(slo, total.metric, facts, links)))
+        alerts.append(FiringAlert(words.TELEMETRY_ABSENT, labels, words.absent_annotations(slo, watched.metric, facts, links)))
     return alerts
 
 
 def _labels(slo: SLO, group: Group) -> dict[str, str]:
     return {label: value for label, value in zip(slo.group_by, group, strict=False) if value}
-
-
-def _read(source: CounterSource, one: Selector, start: float, end: float) -> list[Series]:
-    found = source.series(one.metric, one.equal, start, end)
-    return [series for series in found if all(series.labels.get(key, "") != value for key, value in one.unequal.items())]
