@@ -3,19 +3,18 @@
 Pure: state and *now* in, state and payload out, so that an incident survives a restart of the engine and a dead webhook.
 It is level-triggered: what is due is computed from what fires now and what was last *delivered*, never from a queue,
 so a webhook that was away gets one notification with the newest truth. As in Alertmanager, an incident that nobody was ever
-told of and that is over, is dropped. Routes, grouping and inhibition are those of `mlops_obs.paging.alertmanager`.
+told of and that is over, is dropped. Routes, grouping and inhibition are those of `mlops_obs.paging.plan`, as in the generated
+configuration of Alertmanager.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from mlops_obs.metric_names import SEVERITY, TEAM
-from mlops_obs.paging.alertmanager import GROUP_BY, inhibits
+from mlops_obs.paging.plan import STANDARD, Plan
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -38,12 +37,16 @@ class Firing(Protocol):
 
 @dataclass(frozen=True)
 class Timing:
-    """Alertmanager's delays, in seconds. Tickets wait longer than pages, so that a page can inhibit them first."""
+    """Alertmanager's delays, in seconds.
+
+    Tickets wait longer than pages, so that a page can inhibit them first; so do pages of services with something upstream.
+    """
 
     group_wait: float = 10.0
     ticket_group_wait: float = 300.0
     group_interval: float = 60.0
     repeat_interval: float = 4 * 3600.0
+    downstream_group_wait: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Group:
     alerts: Mapping[str, Alert]
     told: tuple[str, ...] = ()
     told_at: float | None = None
+    wait: str = "group_wait"  # which of the delays comes before the first notification
 
     @property
     def firing(self) -> tuple[str, ...]:
@@ -77,10 +81,11 @@ class Group:
 Groups = Mapping[str, Group]
 
 
-def fold(groups: Groups, firing: Iterable[Firing], now: float) -> dict[str, Group]:
-    """Return the groups after an evaluation that found exactly `firing`."""
+def fold(groups: Groups, firing: Iterable[Firing], now: float, plan: Plan = STANDARD) -> dict[str, Group]:
+    """Return the groups after an evaluation that found exactly `firing`, routed, grouped and inhibited as `plan` says."""
     found = {fingerprint(labels): (labels, dict(one.annotations)) for one in firing for labels in [{**one.labels, "alertname": one.name}]}
-    muted = {mark for mark, (labels, _) in found.items() if any(inhibits(other, labels) for other, _ in found.values())}
+    silent = plan.muted([labels for labels, _ in found.values()])
+    muted = {mark for mark, is_silent in zip(found, silent, strict=True) if is_silent}
     out: dict[str, Group] = {}
     for key, group in groups.items():
         kept: dict[str, Alert] = {}
@@ -98,8 +103,9 @@ def fold(groups: Groups, firing: Iterable[Firing], now: float) -> dict[str, Grou
     for mark, (labels, texts) in found.items():
         if mark in muted:
             continue
-        key, receiver, by = _route(labels)
-        group = out.get(key) or Group(key, receiver, by, now, {})
+        to = plan.route(labels)
+        key = to.key
+        group = out.get(key) or Group(key, to.receiver, to.labels, now, {}, wait=to.wait)
         started = group.alerts[mark].started if mark in group.alerts else now
         out[key] = replace(group, alerts={**group.alerts, mark: Alert(labels, texts, started)})
     return out
@@ -108,7 +114,7 @@ def fold(groups: Groups, firing: Iterable[Firing], now: float) -> dict[str, Grou
 def due(group: Group, now: float, timing: Timing) -> bool:
     """Say whether the receiver must be told something now."""
     if group.told_at is None:
-        wait = timing.ticket_group_wait if group.receiver.endswith("-ticket") else timing.group_wait
+        wait: float = getattr(timing, group.wait)
         return bool(group.firing) and now >= group.born + wait
     if group.firing != group.told:
         return now >= group.told_at + timing.group_interval
@@ -178,19 +184,6 @@ def from_document(document: Mapping[str, Any]) -> dict[str, Group]:
         key: Group(**{**one, "alerts": {mark: Alert(**alert) for mark, alert in one["alerts"].items()}, "told": tuple(one["told"])})
         for key, one in document.items()
     }
-
-
-def _route(labels: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
-    """Return the group key, the receiver and the group labels of an alert."""
-    by = {name: labels[name] for name in sorted(GROUP_BY) if name in labels}
-    team, severity = labels.get(TEAM, ""), labels.get(SEVERITY, "")
-    routed = bool(team) and severity in {"page", "ticket"}
-    route = "{}/" + _matchers({SEVERITY: severity, TEAM: team}) if routed else "{}"
-    return f"{route}:{_matchers(by, ', ')}", f"{team}-{severity}" if routed else "unrouted", by
-
-
-def _matchers(labels: Mapping[str, str], between: str = ",") -> str:
-    return "{" + between.join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels.items()) + "}"
 
 
 def _common(many: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -6,14 +6,17 @@ A test that posts to the webhook itself proves only that the webhook works; rout
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from mlops_obs.adapters.http_client import Unreachable, fetch
 from mlops_obs.errors import PlatformError, TelemetryUnavailable
 
 _TIMEOUT = 5.0
+_POLL = 0.1
 
 
 def alertmanager_of(prometheus_url: str) -> str:
@@ -38,15 +41,47 @@ def send_alert(alertmanager_url: str, labels: Mapping[str, str], annotations: Ma
     Raises:
         TelemetryUnavailable: OBS-PAGE-002 if Alertmanager does not take it.
     """
-    body = [
-        {
-            "labels": dict(labels),
-            "annotations": dict(annotations),
-            "startsAt": now.astimezone(UTC).isoformat(),
-            "endsAt": (now + lasts).astimezone(UTC).isoformat(),
-        }
-    ]
-    _call(f"{alertmanager_url.rstrip('/')}/api/v2/alerts", body)
+    alert = {
+        "labels": dict(labels),
+        "annotations": dict(annotations),
+        "startsAt": now.astimezone(UTC).isoformat(),
+        "endsAt": (now + lasts).astimezone(UTC).isoformat(),
+    }
+    post_alerts(alertmanager_url, [alert])
+
+
+def post_alerts(alertmanager_url: str, alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Hand `alerts` (labels, and if wanted annotations, startsAt, endsAt) to Alertmanager.
+
+    Raises:
+        TelemetryUnavailable: OBS-PAGE-002 if Alertmanager does not take them.
+    """
+    _call(f"{alertmanager_url.rstrip('/')}/api/v2/alerts", list(alerts))
+
+
+def alerts_of(alertmanager_url: str, **labels: str) -> list[dict[str, Any]]:
+    """Return the alerts with `labels` that Alertmanager knows: labels, `receivers`, and `status.inhibitedBy`.
+
+    Raises:
+        TelemetryUnavailable: OBS-PAGE-002 if it does not answer.
+    """
+    wanted = urlencode([("filter", f"{key}={json.dumps(value)}") for key, value in labels.items()])
+    answer = _call(f"{alertmanager_url.rstrip('/')}/api/v2/alerts{'?' if wanted else ''}{wanted}")
+    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
+
+
+def receivers_of(alertmanager_url: str, labels: Mapping[str, str], *, patience: float = 5.0) -> list[str]:
+    """Return the receivers that the running Alertmanager chose for the alert with `labels`; empty if it does not show it in time.
+
+    Raises:
+        TelemetryUnavailable: OBS-PAGE-002 if it does not answer.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        found = [one for one in alerts_of(alertmanager_url, **labels) if one.get("labels") == dict(labels)]
+        if found or time.monotonic() >= deadline:
+            return sorted(str(to.get("name", "")) for one in found for to in one.get("receivers", []))
+        time.sleep(_POLL)
 
 
 def post_webhook(url: str, payload: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from mlops_obs.adapters.http_client import Unreachable, fetch
 from mlops_obs.adapters.sample_store import EmbeddedCounters, SampleStore
 from mlops_obs.adapters.scrape import discovered, scrape
 from mlops_obs.errors import ObsError
+from mlops_obs.paging.plan import STANDARD, plan_of
 from mlops_obs.slo.counters import CounterSource
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class EmbeddedEngine:
 
     Raises:
         StateError: OBS-STORE-001 if `db` cannot be written.
+        SpecErrors: OBS-SLO-050 for SLOs whose events only a Prometheus can count.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class EmbeddedEngine:
         self._webhook_url = webhook_url
         self._interval = interval
         self._timing = timing or Timing()
+        # Without SLOs of its own the engine still routes and silences what it is given.
+        self._plan = plan_of(slos) if slos else STANDARD
         self._prune = prune
         self._evaluate = evaluate or _verdicts(slos, links)
         self._lock = threading.Lock()
@@ -109,7 +113,7 @@ class EmbeddedEngine:
             self._scrape(now)
             firing = self._evaluate(self._counters, now)
             with self._lock:
-                self._groups = alert_groups.fold(self._groups, firing, now)
+                self._groups = alert_groups.fold(self._groups, firing, now, self._plan)
                 self._save()
         except ObsError as error:
             # Ignorance: alerts keep the state they had. They neither fire nor resolve on a guess.
@@ -187,6 +191,7 @@ class EmbeddedEngine:
 
 
 def _verdicts(slos: Sequence[SLO], links: Links | None) -> Evaluate:
-    from mlops_obs.slo.verdict import firing_alerts
+    from mlops_obs.slo.verdict import check_readable, firing_alerts
 
+    check_readable(slos)  # once, at the start, and not every few seconds in a log
     return lambda source, now: firing_alerts(slos, source, now, links)

@@ -28,6 +28,7 @@ def monitor(
     group_wait: Annotated[str, typer.Option(help="Wait for other alerts of a new incident before paging.")] = "10s",
     ticket_group_wait: Annotated[str, typer.Option(help="The same for tickets; longer, so that a page can silence them.")] = "5m",
     group_interval: Annotated[str, typer.Option(help="Wait before telling what changed in an open incident.")] = "1m",
+    downstream_group_wait: Annotated[str, typer.Option(help="As --group-wait for services with something upstream.")] = "1m",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also log scrapes that fail.")] = False,
 ) -> None:
     """Scrape the discovered processes, evaluate the SLOs and page, until Ctrl-C or SIGTERM.
@@ -72,7 +73,12 @@ def monitor(
         links,
         target,
         float(parse_duration(interval)),
-        timing=Timing(*(float(parse_duration(text)) for text in (group_wait, ticket_group_wait, group_interval))),
+        timing=Timing(
+            group_wait=float(parse_duration(group_wait)),
+            ticket_group_wait=float(parse_duration(ticket_group_wait)),
+            group_interval=float(parse_duration(group_interval)),
+            downstream_group_wait=float(parse_duration(downstream_group_wait)),
+        ),
         prune=prune_dead,
     )
     with engine:

@@ -39,7 +39,8 @@ def render_page(payload: Mapping[str, object]) -> str:
     if burn and burn != "no budget":
         lines += _wrapped("Burn", f"{burn} times the sustainable rate" if burn != "unknown" else "unknown", 2)
         gone = _tidy(texts.get("time_to_exhaustion", "unknown"))
-        rate = "" if gone == "unknown" else f"; gone in {gone} at this rate"
+        # The rules say `nothing burns now` where there is no rate to divide by.
+        rate = f"; gone in {gone} at this rate" if gone[:1].isdigit() else "" if gone in ("unknown", "exhausted") else f"; {gone}"
         lines += _wrapped("Budget", left if left == "exhausted" else f"{left} left{rate}", 2)
     lines += _wrapped("Revision", texts.get("revision") or labels.get(REVISION) or "all", 1)
     lines += _wrapped("Done", texts.get("action_taken") or "none yet", 2)
@@ -62,19 +63,23 @@ def is_page(payload: Mapping[str, object]) -> bool:
     return any(labels.get(SEVERITY) == "page" and not labels.get(TEST) for labels in found)
 
 
-def make_test_alert(service: str, team: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return labels and annotations of a test page; its own `service` label keeps it out of real incidents."""
+def make_test_alert(service: str, team: str, severity: str = "page", mark: str = "") -> tuple[dict[str, str], dict[str, str]]:
+    """Return labels and annotations of a test page (or ticket).
+
+    Its own `service` label keeps it out of real incidents; `mark` makes it a new incident, so that a second test within the
+    repeat interval is told as well.
+    """
     labels = {
         "alertname": "TestPage",
-        SERVICE: f"{service} (test)",
-        SLO: "test",
+        SERVICE: f"{service} (test{f' {mark}' if mark else ''})",
+        SLO: f"test-{severity}",  # of its own: a page silences the tickets of its SLO
         TEAM: team,
-        SEVERITY: "page",
-        TIER: "page-quick",
+        SEVERITY: severity,
+        TIER: f"{severity}-quick",
         TEST: "true",
     }
     annotations = {
-        "summary": f"{service}: this page proves that pages for team {team} arrive",
+        "summary": f"{service}: this {severity} proves that {severity}s for team {team} arrive",
         "description": "Sent by obs page test. It ends by itself.",
         "action_taken": "nothing is wrong, so nothing was done",
     }

@@ -82,6 +82,22 @@ def test_an_exhausted_budget_is_not_given_a_time():
     assert "Budget     exhausted\n" in render_page(spent)
 
 
+@pytest.mark.parametrize(
+    ("left", "gone", "says"),
+    [
+        ("20%", "16h 0m 12s", "20% left; gone in 16 h 12 s at this rate"),
+        ("20%", "nothing burns now", "20% left; nothing burns now"),
+        ("20%", "unknown", "20% left"),
+        ("exhausted", "exhausted", "exhausted"),
+    ],
+)
+def test_the_time_until_the_budget_is_gone_is_said_only_where_there_is_one(left, gone, says):
+    ticket = copy.deepcopy(PAYLOAD)
+    ticket["alerts"][1]["annotations"] |= {"budget_left": left, "time_to_exhaustion": gone}
+
+    assert f"Budget     {says}\n" in render_page(ticket)
+
+
 def test_one_incident_keeps_its_key_while_its_alerts_change():
     fewer = {**PAYLOAD, "alerts": PAYLOAD["alerts"][:1], "status": "resolved"}
     other = {**PAYLOAD, "groupKey": '{}/{team="risk-ml"}:{service="other"}'}

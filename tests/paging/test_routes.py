@@ -1,21 +1,35 @@
-"""Who is told of what, checked by Alertmanager's own tools and by a real Alertmanager."""
+"""Who is told of what, checked by Alertmanager's own tools: receivers, routes and delays of the generated configuration."""
 
-import json
+from __future__ import annotations
+
 import shutil
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
+from upstream_chain import CHAIN
 
 from mlops_obs.adapters.files import load_slos
+from mlops_obs.adapters.routing_file import load_routing, routing_of
 from mlops_obs.errors import SpecError, UsageError
-from mlops_obs.paging.alertmanager import inhibits, render_config
+from mlops_obs.paging.alertmanager import render_config, render_routing
+from mlops_obs.paging.plan import plan_of
+from mlops_obs.paging.routing import parse_routing
+from mlops_obs.slo.spec_document import parse_slos
 
 ROOT = Path(__file__).parents[2]
 SLOS = load_slos(ROOT / "slo" / "credit-risk.yaml")
-PAGE = {"service": "credit-risk", "slo": "availability", "team": "risk-ml", "severity": "page", "tier": "page-quick"}
+EVERY_KIND = {
+    "receivers": {
+        "pager": {"pagerduty": {"routing_key_file": "/keys/pagerduty", "url": "https://events.eu.pagerduty.com/v2/enqueue"}},
+        "channel": {"slack": {"api_url_file": "/keys/slack", "channel": "#on-call"}},
+        "desk": {"opsgenie": {"api_key_file": "/keys/opsgenie", "url": "https://api.eu.opsgenie.com/", "team": "ml"}},
+        "hook": {"webhook": {"url": "https://alerts.example/hook", "credentials_file": "/keys/hook"}},
+    },
+    "default": {"page": ["pager", "channel"], "ticket": ["channel"]},
+    "teams": {"web": {"page": ["desk", "hook"], "ticket": ["hook"]}, "idle-team": {"page": ["channel"]}},
+}
 
 
 @pytest.fixture(scope="session")
@@ -31,38 +45,75 @@ def amtool():
     return run
 
 
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "alertmanager.yaml"
+    path.write_text(render_routing(CHAIN, parse_routing(EVERY_KIND)))
+    return path
+
+
 def test_the_committed_configuration_is_sound(amtool):
     code, output = amtool("check-config", ROOT / "slo" / "generated" / "alertmanager.yaml")
 
     assert code == 0, output
 
 
-def test_pagerduty_and_slack_receivers_are_sound(amtool, tmp_path):
-    config = tmp_path / "alertmanager.yaml"
-    config.write_text(render_config(SLOS, "http://127.0.0.1:1/alerts", pagerduty_routing_key_file="/k", slack_api_url_file="/s"))
-
+def test_every_kind_of_receiver_is_sound_and_its_keys_stay_in_files(amtool, config):
     code, output = amtool("check-config", config)
 
     assert code == 0, output
-    assert "routing_key_file" in config.read_text()
+    for line in ("routing_key_file", "api_url_file", "api_key_file", "credentials_file"):
+        assert f'{line}: "/keys/' in config.read_text()
 
 
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        (["team=risk-ml", "severity=page"], "risk-ml-page"),
-        (["team=risk-ml", "severity=ticket"], "risk-ml-ticket"),
+        (["team=web", "severity=page", "service=other"], "web-page"),
+        (["team=web", "severity=page", "service=shop"], "web-page"),
+        (["team=web", "severity=ticket"], "web-ticket"),
+        (["team=data", "severity=page"], "data-page"),
+        (["team=idle-team", "severity=ticket"], "idle-team-ticket"),
         (["team=platform", "severity=ticket"], "platform-ticket"),
         (["team=forgotten", "severity=page"], "unrouted"),
+        (["severity=page"], "unrouted"),
     ],
 )
-def test_every_alert_finds_its_receiver(amtool, tmp_path, labels, receiver):
-    config = tmp_path / "alertmanager.yaml"
-    config.write_text(render_config(SLOS, "http://127.0.0.1:1/alerts"))
-
+def test_every_alert_finds_its_receiver(amtool, config, labels, receiver):
     code, output = amtool("config", "routes", "test", f"--config.file={config}", f"--verify.receivers={receiver}", *labels)
 
     assert code == 0, output
+    assert plan_of(CHAIN, ["idle-team"]).route(dict(label.split("=") for label in labels)).receiver == receiver
+
+
+def test_a_receiver_tells_all_that_the_team_named_and_who_is_not_named_gets_the_default(config):
+    receivers = {one["name"]: sorted(key for key in one if key != "name") for one in yaml.safe_load(config.read_text())["receivers"]}
+
+    assert receivers["web-page"] == ["opsgenie_configs", "webhook_configs"]
+    assert receivers["web-ticket"] == ["webhook_configs"]
+    assert receivers["data-page"] == receivers["unrouted"] == ["pagerduty_configs", "slack_configs"]
+    assert receivers["data-ticket"] == receivers["idle-team-ticket"] == ["slack_configs"]
+
+
+def test_pages_of_a_service_with_something_upstream_wait_longer_and_tickets_longest(config):
+    waits = {tuple(one["matchers"]): one["group_wait"] for one in yaml.safe_load(config.read_text())["route"]["routes"]}
+
+    assert waits[('team="web"', 'severity="page"', 'service="shop"')] == "1m"
+    assert waits[('team="web"', 'severity="page"')] == waits[('team="data"', 'severity="page"')] == "10s"
+    assert waits[('team="web"', 'severity="ticket"')] == "5m"
+
+
+def test_pages_do_not_wait_where_nothing_upstream_pages():
+    tickets = [{"name": "freshness", "objective": "0.99", "indicator": {"type": "freshness"}, "severities": ["ticket"]}]
+    served = {"name": "availability", "objective": "0.99", "indicator": {"type": "availability"}, "upstream": ["freshness"]}
+    slos = parse_slos({"service": "shop", "team": "web", "slos": [*tickets, served]})
+
+    assert {route.wait for route in plan_of(slos).routes} == {"group_wait", "ticket_group_wait"}
+
+
+def test_the_same_input_gives_the_same_bytes():
+    assert render_routing(CHAIN, parse_routing(EVERY_KIND)) == render_routing(CHAIN, parse_routing(EVERY_KIND))
+    assert render_config(SLOS, "http://h/a") == render_config(list(SLOS), "http://h/a")
 
 
 @pytest.mark.parametrize("url", ["", "alerts", "ftp://x/y", "http://"])
@@ -76,76 +127,22 @@ def test_a_wrong_duration_is_refused():
         render_config(SLOS, "http://127.0.0.1:1/alerts", group_wait="soon")
 
 
-INHIBITION = [
-    ("a page silences the ticket of its SLO", PAGE, {"severity": "ticket", "tier": "ticket-quick"}, True),
-    ("a quick page silences the slow one", PAGE, {"tier": "page-slow"}, True),
-    ("whatever revision they are of", {**PAGE, "revision": "v3"}, {"tier": "page-slow"}, True),
-    ("a page does not silence another SLO's ticket", PAGE, {"slo": "latency", "severity": "ticket", "tier": "ticket-quick"}, False),
-    ("nor another service's", PAGE, {"service": "other", "severity": "ticket", "tier": "ticket-quick"}, False),
-    ("a slow page does not silence a quick one", {**PAGE, "tier": "page-slow"}, {"tier": "page-quick"}, False),
-    ("a ticket silences no page", {**PAGE, "severity": "ticket", "tier": "ticket-quick"}, {"tier": "page-slow"}, False),
-]
+def test_the_routing_file_of_this_repository_is_what_its_configuration_was_made_from():
+    routing = load_routing(ROOT / "slo" / "paging" / "routing.yaml")
+
+    assert (ROOT / "slo" / "generated" / "alertmanager.yaml").read_text() == render_routing(SLOS, routing)
 
 
-@pytest.mark.parametrize(("source", "change", "expected"), [row[1:] for row in INHIBITION], ids=[row[0] for row in INHIBITION])
-def test_inhibition_says_that(source, change, expected):
-    assert inhibits(source, {**PAGE, **change}) is expected
+def test_without_a_routing_file_one_webhook_is_told_everything(tmp_path):
+    routing = routing_of(None, tmp_path, "http://127.0.0.1:5/x")
+
+    assert [one.webhook.url for one in routing.receivers.values()] == ["http://127.0.0.1:5/x"]
+    assert routing.told("anybody", "page") == routing.told("anybody", "ticket") == ("webhook",)
 
 
-@pytest.mark.stack
-def test_a_real_alertmanager_inhibits_what_the_code_says(tmp_path):
-    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-    if binary is None:
-        pytest.skip("alertmanager is missing: apt-get install prometheus-alertmanager")
-    from mlops_obs.adapters.processes import free_port
+def test_a_routing_file_in_its_place_is_used(tmp_path):
+    (tmp_path / "paging").mkdir()
+    (tmp_path / "paging" / "routing.yaml").write_text("receivers: {a: {webhook: {url: 'http://h/a'}}}\ndefault: {page: [a]}\n")
 
-    config, port = tmp_path / "alertmanager.yaml", free_port()
-    config.write_text(render_config(SLOS, "http://127.0.0.1:1/alerts", group_wait="1s", ticket_group_wait="1s"))
-    address = f"127.0.0.1:{port}"
-    command = [
-        binary,
-        f"--config.file={config}",
-        f"--storage.path={tmp_path}",
-        f"--web.listen-address={address}",
-        "--cluster.listen-address=",
-    ]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        _until(lambda: _get(f"http://{address}/-/ready") is not None)
-        alerts = []
-        for index, (_, source, change, _) in enumerate(INHIBITION):
-            apart = f"case-{index}-"  # each case is a service of its own
-            for role, labels in (("source", source), ("target", {**PAGE, **change})):
-                alerts.append({"labels": {**labels, "service": apart + labels["service"], "alertname": role, "case": str(index)}})
-        body = json.dumps(alerts).encode()
-        request = urllib.request.Request(f"http://{address}/api/v2/alerts", data=body, headers={"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).close()
-        _until(lambda: len(json.loads(_get(f"http://{address}/api/v2/alerts") or "[]")) == len(alerts))
-        # Inhibition is written into the status when a group is flushed.
-        silenced = [str(index) for index, row in enumerate(INHIBITION) if row[3]]
-        _until(lambda: _inhibited(address) == silenced)
-        assert _inhibited(address) == silenced
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _inhibited(address: str) -> list[str]:
-    found = json.loads(_get(f"http://{address}/api/v2/alerts") or "[]")
-    return sorted(one["labels"]["case"] for one in found if one["status"]["inhibitedBy"] and one["labels"]["alertname"] == "target")
-
-
-def _get(url: str) -> str | None:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.read().decode()
-    except OSError:
-        return None
-
-
-def _until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in a minute"
-        time.sleep(0.2)
+    assert list(routing_of(None, tmp_path, None).receivers) == ["a"]
+    assert list(routing_of(None, tmp_path, "http://h/b").receivers) == ["webhook"]
