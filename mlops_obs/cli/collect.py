@@ -1,4 +1,5 @@
-"""`obs collect`: exporters for what no model process can say about itself: the GPUs of a node, the age of a feature store.
+"""`obs collect`: exporters for what no model process can say about itself: the GPUs of a node, the age of a feature
+store, labels that arrive after the prediction.
 
 They run until SIGTERM, answer scrapes only, and keep running when their source is away: then the scrape says
 `mlops_obs_collector_up 0` and the reason, which is an alert, where an exporter that crashes is only a gap.
@@ -56,6 +57,22 @@ def freshness(
 
     settings = load_config(config)
     _serve("freshness", SqliteFreshness(settings, store or config.parent / settings.store).read, discovery, port)
+
+
+@app.command()
+def quality(
+    config: Annotated[Path, typer.Option("--config", help="Query, cohorts and how long they are kept")] = Path(
+        "collectors/quality/collector.yaml"
+    ),
+    store: Annotated[Path | None, typer.Option("--store", help="SQLite file; overrides the one in the configuration")] = None,
+    discovery: Discovery = None,
+    port: Port = 0,
+) -> None:
+    """Export how many predictions were wrong, by the cohort in which they were made, as their labels arrive."""
+    from mlops_obs.adapters.label_store import SqliteLabels, load_config
+
+    settings = load_config(config)
+    _serve("quality", SqliteLabels(settings, store or config.parent / settings.store).read, discovery, port)
 
 
 @app.command()

@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_obs.cli import wiring
-from mlops_obs.cli.rollout_view import COLOURS, EXIT_HOLDING, as_json, exit_code, tree
+from mlops_obs.cli.rollout_view import COLOURS, EXIT_HOLDING, as_json, exit_code, history_line, tree
 from mlops_obs.durations import parse_duration
 from mlops_obs.errors import ObsError, UsageError
-from mlops_obs.rollout.records import Record, make_record
+from mlops_obs.rollout.records import make_record
 from mlops_obs.rollout.spec import Rollout, parse_rollout
 from mlops_obs.rollout.state import Kind, RolloutState
 
 if TYPE_CHECKING:
     from mlops_obs.adapters.rollout_store import RolloutStore
     from mlops_obs.rollout.controller import Controller
+    from mlops_obs.slo.spec import SLO
 
 app = typer.Typer(
     name="rollout", help="Ship a model revision; it rolls back by itself on evidence.", no_args_is_help=True, add_completion=False
@@ -93,12 +94,20 @@ def controller(
     from mlops_obs.adapters.rollout_store import process_owner
     from mlops_obs.rollout.controller import Controller
     from mlops_obs.rollout.readings import rollout_readings
+    from mlops_obs.slo.policy import percent
 
     environment = wiring.load_environment(env)
     store = wiring.rollout_store(environment)
     owner = process_owner()
+    slos = _objectives(environment)
     running = Controller(
-        environment.service, store, wiring.traffic_target(environment), wiring.counter_source(environment), owner=owner, clock=time.time
+        environment.service,
+        store,
+        wiring.traffic_target(environment),
+        wiring.counter_source(environment),
+        owner=owner,
+        clock=time.time,
+        slos=slos,
     )
 
     def read() -> list[Any]:
@@ -119,11 +128,21 @@ def controller(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     typer.echo(f"controller {owner} of {environment.service} is running", err=True)
+    for slo in (one for one in slos if one.service == environment.service and one.budget_policy):
+        ladder = ", ".join(f"{one.action} below {percent(float(one.below))}" for one in slo.budget_policy)
+        typer.echo(f"budget policy of {slo.name}: {ladder}", err=True)
     try:
         _run(running, store, interval, stop, owner, output)
     finally:
         store.release(owner)
         typer.echo("controller stopped", err=True)
+
+
+def _objectives(environment: wiring.Environment) -> list[SLO]:
+    """Return the SLOs that the environment names under `slos`: rollouts obey the budget policies of its service's."""
+    from mlops_obs.adapters.files import load_slos
+
+    return load_slos(*environment.slos) if environment.slos else []
 
 
 def _run(running: Controller, store: RolloutStore, interval: float, stop: list[int], owner: str, output: Output) -> None:
@@ -248,7 +267,7 @@ def history(
     else:
         for one in records:
             if one["kind"] != "decision" or one["action"] != "wait":
-                typer.echo(_line(one))
+                typer.echo(history_line(one))
     if broken is not None:
         typer.echo(f"obs: record {broken} does not follow from those before it: the log was changed [OBS-ROLL-017]", err=True)
         raise typer.Exit(1)
@@ -349,26 +368,11 @@ def _show(data: dict[str, Any], text: str, output: Output, *, compact: bool = Fa
 
 def _words(state: RolloutState) -> str:
     """Return the reason without its numbers, so that a line is printed when something changed and not at every count."""
-    return f"{state.step} {state.goal} " + "".join(letter for letter in state.reason if not letter.isdigit())
+    words = f"{state.step} {state.goal} {sorted(state.policy.items())} {state.reason}"
+    return "".join(letter for letter in words if not letter.isdigit())
 
 
 def _complain(what: str, before: str) -> str:
     if what != before:
         typer.echo(f"obs: {what}", err=True)
     return what
-
-
-def _line(one: Record) -> str:
-    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["at"]))
-    after = one["weights_after"]
-    weights = " [" + " ".join(f"{name} {percent} %" for name, percent in sorted(after.items())) + "]" if after else ""
-    who = "" if one["actor"] == "controller" else f" by {one['actor']}"
-    failed = "" if one["ok"] else " FAILED"
-    head = f"{one['seq']:>4} {moment} {one['rollout']} {one['kind']:<8} {one['action']}{failed}{who}{weights} {one['reason']}"
-    tests = [
-        f"{' ' * 25}{name}: canary {test['canary_bad']}/{test['canary_total']}, stable {test['stable_bad']}/{test['stable_total']}, "
-        f"evidence 10^{test['log10_e_peak']:.1f} of 10^{test['log10_bound']:.1f}, worse by at most {test['difference_upper']:.1%}"
-        for name, test in sorted(one["evidence"].get("tests", {}).items())
-        if one["kind"] == "decision"
-    ]
-    return "\n".join([head, *tests])

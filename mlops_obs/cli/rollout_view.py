@@ -6,6 +6,7 @@ says when the target or the metrics disagree or cannot be asked.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from mlops_obs.durations import humanize_duration
@@ -52,6 +53,8 @@ def as_json(state: RolloutState, evidence: Record | None, controller: str | None
         "step": state.step + 1,
         "steps": list(state.spec.steps),
         "weights": state.desired,
+        "budget": state.budget,
+        "policy": state.policy,
         "goal": state.goal,
         "actor": state.actor,
         "created_at": state.created_at,
@@ -73,6 +76,7 @@ def tree(state: RolloutState, evidence: Record | None, controller: str | None, n
         f"Status:      {GLYPHS[state.phase]} {state.phase}",
         f"Message:     {state.reason}",
         f"Traffic:     {weights or 'not read yet'}",
+        *([f"Budget:      {state.budget}"] if state.budget else []),
         f"Controller:  {controller or 'none is running: obs rollout controller'}",
         "",
         f"⟳ {state.spec.service}  {state.stable or '?'} → {canary}  {humanize_duration((state.ended_at or now) - state.created_at)}",
@@ -112,3 +116,24 @@ def _findings(evidence: Record | None) -> list[str]:
         f"  worse by at most {one['difference_upper']:.1%} (limit {one['margin']:.1%})"
         for name, one in sorted(tests.items())
     ]
+
+
+def history_line(one: Record) -> str:
+    """Return a record of the evidence log as text: what, by whom, the weights after it, and under a decision its numbers."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["at"]))
+    after = one["weights_after"]
+    weights = " [" + " ".join(f"{name} {percent} %" for name, percent in sorted(after.items())) + "]" if after else ""
+    who = "" if one["actor"] == "controller" else f" by {one['actor']}"
+    failed = "" if one["ok"] else " FAILED"
+    lines = [f"{one['seq']:>4} {moment} {one['rollout']} {one['kind']:<8} {one['action']}{failed}{who}{weights} {one['reason']}"]
+    if one["kind"] == "decision":
+        lines += [
+            f"{' ' * 25}{name}: canary {test['canary_bad']}/{test['canary_total']}, stable {test['stable_bad']}/{test['stable_total']}, "
+            f"evidence 10^{test['log10_e_peak']:.1f} of 10^{test['log10_bound']:.1f}, worse by at most {test['difference_upper']:.1%}"
+            for name, test in sorted(one["evidence"].get("tests", {}).items())
+        ]
+        lines += [
+            f"{' ' * 25}budget of {rung['slo']}: {rung['remaining']:.1%} left, below {rung['below']:.1%}: {rung['action']}"
+            for rung in one["evidence"].get("budget", {}).get("in_force", [])
+        ]
+    return "\n".join(lines)

@@ -6,10 +6,11 @@ from mlops_obs.dashboards.model_boards import DRIFT, FEATURES
 from mlops_obs.dashboards.panels import Dashboard
 from mlops_obs.dashboards.rollout_board import ROLLOUT
 from mlops_obs.dashboards.service_board import SERVICE_OVERVIEW
+from mlops_obs.dashboards.slo_board import SLO_BOARD
 from mlops_obs.dashboards.training_board import GPU_TRAINING
 from mlops_obs.errors import UsageError
 
-DASHBOARDS: tuple[Dashboard, ...] = (SERVICE_OVERVIEW, ROLLOUT, DRIFT, GPU_TRAINING, FEATURES)
+DASHBOARDS: tuple[Dashboard, ...] = (SERVICE_OVERVIEW, SLO_BOARD, ROLLOUT, DRIFT, GPU_TRAINING, FEATURES)
 
 
 def dashboard(uid: str) -> Dashboard:

@@ -11,7 +11,7 @@ from mlops_obs.durations import humanize_duration
 DASH = "\u2013"
 _SUFFIX = {"reqps": "/s", "rowsps": "/s", "watt": " W", "celsius": " °C", "joule": " J"}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
+_TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 864000)
 
 
 def format_value(value: float | None, unit: str) -> str:

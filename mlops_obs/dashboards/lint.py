@@ -17,7 +17,7 @@ from mlops_obs.metric_names import METRICS, SERVICE
 
 _UNITLESS = {"row", "text"}
 _METRIC = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\{[^}]*\})")
-_COUNTER = re.compile(r"\b(\w+(?:_total|_bucket|_count|_sum))\b")
+_COUNTER = re.compile(r"(?<![\w:])(\w+(?:_total|_bucket|_count|_sum))(?![\w:])")  # with a colon it is recorded, and counts already
 _VARIABLES = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": "1h"}
 
 

@@ -126,6 +126,11 @@ def alerts_firing(severity: str) -> str:
     return f'count(ALERTS{{{_filter(names.SERVICE)},alertstate="firing",{names.SEVERITY}="{severity}"}}) or {quiet}'
 
 
+def alerts_by(*by: str) -> str:
+    """Firing alerts of the service, counted by labels."""
+    return f'count by ({", ".join(by)}) (ALERTS{{{_filter(names.SERVICE)},alertstate="firing"}})'
+
+
 def action_times(action: str) -> str:
     """When rollout actions happened, in milliseconds: an annotation takes its time from the value, so it marks the act, not the scrape."""
     return f"{selector(names.ROLLOUT_ACTION_TIME, whole=True, where={names.ACTION: action})} * 1000"

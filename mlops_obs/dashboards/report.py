@@ -31,7 +31,7 @@ from mlops_obs.dashboards.report_data import (
 from mlops_obs.dashboards.theme import BASE_CSS
 from mlops_obs.durations import humanize_duration
 
-_CSS = """
+PAGE_CSS = """
 main{max-width:1080px;margin:0 auto;padding:56px 32px 72px}
 .eyebrow{color:var(--soft);font-size:13.5px;display:flex;justify-content:space-between;gap:24px;flex-wrap:wrap;padding-bottom:14px;
   border-bottom:1px solid var(--line)}
@@ -98,7 +98,7 @@ def render_report(data: ReportData) -> str:
     ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(data.service)}: {escape(words.plain_verdict(told))}</title><style>{BASE_CSS}{_CSS}</style></head><body><main>"
+        f"<title>{escape(data.service)}: {escape(words.plain_verdict(told))}</title><style>{BASE_CSS}{PAGE_CSS}</style></head><body><main>"
         f'<div class="eyebrow"><span><b>{escape(data.service)}</b> rollout report</span><span>{span}</span></div>'
         f'<h1>{words.verdict(told)}</h1><p class="lede">{words.lede(data, told)}</p>{_facts(data, told)}'
         f"{''.join(sections)}<footer>{escape(data.note)} {words.COLOPHON}</footer></main></body></html>\n"

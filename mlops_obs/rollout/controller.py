@@ -7,11 +7,12 @@ lease's fencing token, and every change of weights names the weights it expects 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mlops_obs.errors import ObsError, TargetError
+from mlops_obs.rollout.budget import NO_BUDGET, Budget, BudgetWatch
 from mlops_obs.rollout.decide import decide, settle
 from mlops_obs.rollout.evidence import Arms, read_evidence
 from mlops_obs.rollout.judge import Verdict, judge
@@ -19,6 +20,7 @@ from mlops_obs.rollout.ports import TrafficTarget
 from mlops_obs.rollout.records import Record, make_record
 from mlops_obs.rollout.state import Action, Decision, Deploy, Request, RolloutState, Seen, SetWeights
 from mlops_obs.slo.counters import CounterSource
+from mlops_obs.slo.spec import SLO
 
 _RECORD_EVERY = 10.0  # seconds between records while nothing but the wording of a hold changes
 
@@ -55,6 +57,7 @@ class Controller:
     """Carries the newest rollout of one service forward; call `step` about once a second.
 
     Args:
+        slos: objectives; the budget policies of those of the service are obeyed, the others are stages of chains.
         owner: unique name of this process, kept in the lease.
         clock: Unix seconds; read again after an action, which may take long.
         ttl: seconds after which another controller may take over.
@@ -70,7 +73,9 @@ class Controller:
         owner: str,
         clock: Callable[[], float],
         ttl: float = 15.0,
+        slos: Sequence[SLO] = (),
     ) -> None:
+        self._budgets = BudgetWatch(service, slos, source)
         self._service, self._store, self._target, self._source = service, store, target, source
         self._owner, self._clock, self._ttl = owner, clock, ttl
         self._recorded: tuple[str, int, float] = ("", -1, 0.0)  # rollout, slices and time of the last decision record
@@ -97,7 +102,7 @@ class Controller:
 
     def _look(self, stored: Stored, now: float) -> Seen:
         state = stored.state
-        verdict = Verdict("undecided", "nothing has been looked at yet")
+        verdict, budget = Verdict("undecided", "nothing has been looked at yet"), NO_BUDGET
         if state.stable:
             # Until the target has shown the first step, the canary may have no traffic and owes us no samples.
             since = state.step_started_at or (state.began_at if state.step > 0 else None)
@@ -107,10 +112,19 @@ class Controller:
                 verdict = judge(evidence, state.spec, state.stable, state.began_at, state.step_started_at)
             except Exception as error:  # noqa: BLE001 - a surprise in the metrics must not keep a person's abort from the target
                 verdict = Verdict("unknown", f"metrics cannot be read: unexpected {type(error).__name__}: {error}")
+            if self._budgets.slos and not state.over:
+                budget = self._look_at_budgets(state, arms, now)
         try:
-            return Seen(dict(self._target.weights()), verdict, stored.requests)
+            return Seen(dict(self._target.weights()), verdict, stored.requests, budget=budget)
         except Exception as error:  # noqa: BLE001 - refusal or surprise, nothing is done without the weights
-            return Seen(None, verdict, stored.requests, str(_told(error)))
+            return Seen(None, verdict, stored.requests, str(_told(error)), budget)
+
+    def _look_at_budgets(self, state: RolloutState, arms: Arms, now: float) -> Budget:
+        try:
+            return self._budgets.look(state.spec, arms, state.began_at, now)
+        except Exception as error:  # noqa: BLE001 - as above; what cannot be read neither starts nor lifts a freeze
+            what = f"the error budgets cannot be read: unexpected {type(error).__name__}: {error}"
+            return Budget(unknown=(what,), watched=tuple(slo.name for slo in self._budgets.slos))
 
     def _asked(self, state: RolloutState, request: Request, seen: Seen) -> Record:
         return make_record(
@@ -129,6 +143,7 @@ class Controller:
         state, (rollout, slices, at) = decision.state, self._recorded
         news = (
             state.phase != stored.state.phase
+            or state.policy != stored.state.policy
             or bool(records)
             or ((rollout, slices) != (state.id, seen.verdict.slices) and seen.verdict.kind != "unknown")
             or (state.reason != stored.state.reason and now - at >= _RECORD_EVERY)
@@ -145,7 +160,7 @@ class Controller:
                     reason=decision.reason,
                     before=seen.weights,
                     after=seen.weights,
-                    evidence=seen.verdict.numbers(),
+                    evidence=seen.numbers(),
                 )
             )
         if records or state != stored.state:
@@ -158,7 +173,7 @@ class Controller:
         self, stored: Stored, decision: Decision, action: Action, seen: Seen, records: list[Record], now: float, token: int
     ) -> RolloutState:
         """Write the intent, act, write the result. A kill between any two of them is repaired by the next step."""
-        state, evidence = decision.state.model_copy(update={"updated_at": now}), seen.verdict.numbers()
+        state, evidence = decision.state.model_copy(update={"updated_at": now}), seen.numbers()
         after = dict(action.weights) if isinstance(action, SetWeights) else seen.weights
         for kind in ("decision", "intent"):
             before, why = seen.weights, decision.reason

@@ -1,8 +1,9 @@
 """`decide(state, seen, now)`: everything a rollout ever does, as a pure function.
 
 Order matters, and it is the safety argument. What a person asked comes first; then a proven harm, because it outlives
-every other trouble; then what we cannot see, which stops us; only then may traffic rise. A retreat, once decided, is
-never taken back: it ends when the target itself says that the canary has no traffic.
+every other trouble; then what we cannot see, which stops us; then an error budget that is spent, which freezes us; only
+then may traffic rise. A retreat, once decided, is never taken back: it ends when the target itself says that the canary
+has no traffic.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ def decide(state: RolloutState, seen: Seen, now: float) -> Decision:
     state, verb = _obey(state, seen.requests)
     if state.over:
         return Decision(state, verb or "wait", state.reason)
+    state, frozen = _budgeted(state, seen, now)
     if state.goal == "forward" and seen.verdict.kind == "condemned":
         state = _turn_back(state, "rollback", seen.verdict.reason)
+    elif state.goal == "forward" and seen.budget.rollback and seen.verdict.kind != "unknown":
+        state = _turn_back(state, "rollback", seen.budget.rollback)
     if seen.weights is None and (state.goal == "forward" or state.step >= 0):
         doing = "" if state.goal == "forward" else f"{state.goal} of {state.spec.canary} is due ({state.why}), but "
         return _hold(state, f"{doing}the target does not tell its weights: {seen.problem}")
     if state.goal != "forward":
         return _retreat(state, seen, now)
-    return _forward(state, seen, now, verb)
+    return _forward(state, seen, now, verb, frozen)
 
 
 def settle(state: RolloutState, action: Action, error: ObsError | None, now: float) -> RolloutState:
@@ -77,6 +81,27 @@ def _obey(state: RolloutState, requests: tuple[Request, ...]) -> tuple[RolloutSt
     return state, verb
 
 
+def _budgeted(state: RolloutState, seen: Seen, now: float) -> tuple[RolloutState, str]:
+    """Note what the budgets say; return why traffic must not rise, or an empty string.
+
+    Ignorance starts no freeze, and ends none: a freeze is over when every budget can be read and none asks for it. A person's
+    `promote` passes a frozen step, as it passes one without evidence.
+    """
+    budget, frozen = seen.budget, seen.budget.freeze
+    if not frozen and budget.unknown and state.frozen_at is not None:
+        frozen = f"promotions stay frozen: {budget.unknown[0]}"
+    if frozen and state.frozen_at is None:
+        state = _with(state, frozen_at=now)
+    elif not frozen and state.frozen_at is not None:
+        state = _with(state, frozen_at=None, frozen_for=_frozen_seconds(state, now))
+    words = frozen or budget.warning or (budget.unknown[0] if budget.unknown else "")
+    return _with(state, budget=words, policy=budget.actions), frozen
+
+
+def _frozen_seconds(state: RolloutState, now: float) -> float:
+    return state.frozen_for + (now - state.frozen_at if state.frozen_at is not None else 0.0)
+
+
 def _turn_back(state: RolloutState, goal: Verb, why: str) -> RolloutState:
     return _with(state, goal=goal, why=why, attempts=0, retry_at=0.0, paused=False)
 
@@ -107,7 +132,7 @@ def _retreat(state: RolloutState, seen: Seen, now: float) -> Decision:
     return Decision(state, verb, state.why, SetWeights(weights, dict(seen.weights or {})))
 
 
-def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None) -> Decision:
+def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None, frozen: str) -> Decision:
     spec, found, verdict = state.spec, compact(seen.weights or {}), seen.verdict
     if not state.stable:
         stable = next(iter(found), "")
@@ -132,6 +157,8 @@ def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None) -> 
             return Decision(state, "wait", state.reason)
         if verdict.kind == "unknown" and state.waived < state.step:
             return _hold(state, verdict.reason)
+        if frozen and state.waived < state.step:
+            return _hold(state, frozen)
         return _set(state, seen, now, f"once more: {verdict.reason}")
     if state.step >= 0 and state.step_started_at is None:
         state = _with(state, step_started_at=now)
@@ -141,14 +168,18 @@ def _forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None) -> 
         return _next(state, seen, now, state.reason)
     if verdict.kind == "unknown":
         return _hold(state, verdict.reason)
-    if now - state.created_at > spec.deadline:
+    if now - state.created_at - _frozen_seconds(state, now) > spec.deadline:
         why = f"no verdict within {humanize_duration(spec.deadline)}: {verdict.reason}"
         if spec.on_inconclusive == "rollback":
             return _retreat(_turn_back(state, "rollback", why), seen, now)
         return _hold(state, why + "; promote, abort or roll back by hand")
+    if frozen and state.step < 0:
+        return _hold(state, frozen)
     if state.step < 0:
         return _next(state, seen, now, f"{spec.canary} is ready and {state.stable}'s requests can be seen")
     left = spec.step_duration_min - (now - (state.step_started_at or now))
+    if frozen and verdict.kind == "accepted" and left <= 0 and state.step + 1 < len(spec.steps):
+        return _hold(state, f"{verdict.reason}, but {frozen}")
     if verdict.kind == "accepted" and left <= 0:
         return _next(state, seen, now, verdict.reason)
     reason = verdict.reason if left <= 0 or verdict.kind != "accepted" else f"{verdict.reason}; {humanize_duration(left)} left of this step"

@@ -89,12 +89,12 @@ def read_evidence(source: CounterSource, rollout: Rollout, arms: Arms, began_at:
     until = min(now, newest(requests) or now)
     if began_at is None:
         return Evidence((), until)
-    edges = [began_at + index * rollout.slice for index in range(int((until - began_at) / rollout.slice + 1e-9) + 1)]
+    edges = slice_edges(began_at, until, rollout.slice)
     columns: dict[tuple[str, str], list[float]] = {}
     for revision in (arms.canary, arms.stable):
         for name, family in (("total", requests), ("timed", timed), ("fast", fast)):
-            columns[revision, name] = _per_slice(family, {REVISION: revision}, edges, rollout.stale_after)
-        columns[revision, "errors"] = _per_slice(requests, {REVISION: revision, OUTCOME: OUTCOME_ERROR}, edges, rollout.stale_after)
+            columns[revision, name] = per_slice(family, {REVISION: revision}, edges, rollout.stale_after)
+        columns[revision, "errors"] = per_slice(requests, {REVISION: revision, OUTCOME: OUTCOME_ERROR}, edges, rollout.stale_after)
 
     def counts(revision: str, index: int) -> Counts:
         total, errors, timed_, fast_ = (round(columns[revision, name][index]) for name in ("total", "errors", "timed", "fast"))
@@ -151,7 +151,12 @@ def _too_sparse(requests: Sequence[Series], rollout: Rollout, arms: Arms) -> str
     return f"samples are {gap} s apart and slices only {rollout.slice:g} s; {todo}"
 
 
-def _per_slice(family: Sequence[Series], labels: Mapping[str, str], edges: Sequence[float], stale_after: float) -> list[float]:
+def slice_edges(began_at: float, until: float, width: float) -> list[float]:
+    """Return the edges of all complete slices from `began_at` on: the same ones for every reader, and at every look."""
+    return [began_at + index * width for index in range(int((until - began_at) / width + 1e-9) + 1)]
+
+
+def per_slice(family: Sequence[Series], labels: Mapping[str, str], edges: Sequence[float], stale_after: float) -> list[float]:
     """Count events per slice over the series with `labels`. Resets are taken out series by series, before the sum."""
     seen = sorted({at for one in family for at, _ in one.samples})
     totals = [0.0] * (len(edges) - 1)

@@ -17,8 +17,10 @@ from mlops_obs.metric_names import (
     ROLLOUT_DECISIONS,
     ROLLOUT_EVIDENCE,
     ROLLOUT_PHASE,
+    ROLLOUT_POLICY,
     ROLLOUT_WEIGHT,
     SERVICE,
+    SLO,
     TEST,
     Reading,
 )
@@ -54,4 +56,5 @@ def rollout_readings(state: RolloutState | None, summary: Sequence[ActionSummary
     out += [Reading(ROLLOUT_DECISIONS, {**service, ACTION: action}, float(count)) for action, count in sorted(decisions.items())]
     tests = (newest or {}).get("evidence", {}).get("tests", {})
     out += [Reading(ROLLOUT_EVIDENCE, {**canary, TEST: name}, float(numbers["log10_e"])) for name, numbers in sorted(tests.items())]
-    return out
+    policy = {} if state.over else state.policy
+    return out + [Reading(ROLLOUT_POLICY, {**service, SLO: slo, ACTION: action}, 1.0) for slo, action in sorted(policy.items())]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from mlops_obs.rollout.budget import NO_BUDGET, Budget
 from mlops_obs.rollout.judge import Verdict
 from mlops_obs.rollout.ports import Weights
 from mlops_obs.rollout.spec import Rollout
@@ -51,6 +52,10 @@ class RolloutState(BaseModel):
     step_started_at: float | None = None
     attempts: int = 0
     retry_at: float = 0.0
+    budget: str = ""  # what the error budgets ask for, in words
+    policy: dict[str, str] = {}  # the sternest action of a budget policy in force, by SLO
+    frozen_at: float | None = None  # since when a budget has held traffic down
+    frozen_for: float = 0.0  # seconds of earlier freezes; they do not count against the deadline
 
     @property
     def over(self) -> bool:
@@ -95,12 +100,17 @@ Action = Deploy | SetWeights
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at the world: weights as the target applies them (None and the problem if it does not answer), verdict, requests."""
+    """One look at the world: weights as the target applies them (None and the `problem` if it does not answer), and all that is known."""
 
     weights: Weights | None
     verdict: Verdict
     requests: tuple[Request, ...] = ()
     problem: str = ""
+    budget: Budget = NO_BUDGET
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what the decision rests on as plain data for a record; budgets only where an SLO has a policy."""
+        return self.verdict.numbers() | ({"budget": self.budget.numbers()} if self.budget.watched else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,45 +7,11 @@ developers" is not a step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlops_obs import metric_names as m
+from mlops_obs.runbooks.budget_catalogue import BUDGET_RUNBOOKS
+from mlops_obs.runbooks.steps import BUDGET, HISTORY, INGRESS, OF, PAUSE, ROLLBACK, STATUS, TARGETS, Runbook, Step
 
-_S = 'service="SERVICE"'
-_INGRESS = f'{_S},stage="{m.STAGE_INGRESS}"'
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing to do: a sentence, and at most one command (`run`) or query (`ask`) to paste."""
-
-    text: str
-    run: str = ""
-    ask: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Runbook:
-    """The runbook of one alert."""
-
-    alert: str
-    meaning: str
-    impact: str
-    diagnosis: tuple[Step, ...]
-    mitigation: tuple[Step, ...]
-
-
-_STATUS = Step("See what the rollout controller is doing, and whether it has acted already.", run="obs rollout status --env obs.yaml")
-_HISTORY = Step("Read every decision with the evidence it rested on.", run="obs rollout history --env obs.yaml")
-_BUDGET = Step("See how much budget is left, and which SLO and revision spends it.", run="obs slo status --env obs.yaml")
-_ROLLBACK = Step(
-    "A canary burns and the controller has not acted: roll it back by hand. Traffic returns to the stable revision.",
-    run='obs rollout rollback --env obs.yaml --reason "burns the error budget"',
-)
-_PAUSE = Step(
-    "You need time to look: stop further steps, traffic stays as it is.", run='obs rollout pause --env obs.yaml --reason "looking"'
-)
-_TARGETS = Step("See which processes do not answer.", ask="up == 0")
+__all__ = ["RUNBOOKS", "Runbook", "Step"]
 
 RUNBOOKS: tuple[Runbook, ...] = (
     Runbook(
@@ -55,31 +21,31 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "Callers get errors instead of predictions. Each failed request is a decision that somebody makes without "
         "the model, or not at all.",
         (
-            _STATUS,
+            STATUS,
             Step(
                 "Is it one revision or all of them? One: the model or its features. All: the platform, the store, or the caller's network.",
-                ask=f'sum by (revision) (rate({m.REQUESTS.name}{{{_INGRESS},outcome="{m.OUTCOME_ERROR}"}}[5m]))',
+                ask=f'sum by (revision) (rate({m.REQUESTS.name}{{{INGRESS},outcome="{m.OUTCOME_ERROR}"}}[5m]))',
             ),
             Step(
                 "Does it fail in the predictor as well, or only at the ingress? Only at the ingress means no replica answers.",
-                ask=f'sum by (stage, revision) (rate({m.REQUESTS.name}{{{_S},outcome="{m.OUTCOME_ERROR}"}}[5m]))',
+                ask=f'sum by (stage, revision) (rate({m.REQUESTS.name}{{{OF},outcome="{m.OUTCOME_ERROR}"}}[5m]))',
             ),
             Step(
                 "Are features missing? A store without rows makes a healthy model fail.",
-                ask=f'sum by (feature_view, freshness) (rate({m.FEATURE_READS.name}{{{_S},freshness!="fresh"}}[5m]))',
+                ask=f'sum by (feature_view, freshness) (rate({m.FEATURE_READS.name}{{{OF},freshness!="fresh"}}[5m]))',
             ),
-            _HISTORY,
+            HISTORY,
         ),
         (
             Step(
                 "The page says `rolled back`: nothing burns any more. Check that the burn rate falls, then sleep.",
                 run="obs slo status --env obs.yaml",
             ),
-            _ROLLBACK,
+            ROLLBACK,
             Step(
                 "All revisions fail and a feature store is behind it: restore the store first, the models recover by themselves. "
                 "Confirm that reads are fresh again.",
-                ask=f"sum by (freshness) (rate({m.FEATURE_READS.name}{{{_S}}}[5m]))",
+                ask=f"sum by (freshness) (rate({m.FEATURE_READS.name}{{{OF}}}[5m]))",
             ),
         ),
     ),
@@ -88,27 +54,27 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "Too many answers are slower than the SLO's threshold, so fast that the budget for slow answers will not last its period.",
         "Callers wait, time out and retry, which adds load. A caller's timeout turns a slow answer into no answer.",
         (
-            _STATUS,
+            STATUS,
             Step(
                 "Which revision is slow? Compare the slowest 1 %.",
-                ask=f"histogram_quantile(0.99, sum by (le, revision) (rate({m.REQUEST_DURATION.name}_bucket{{{_INGRESS}}}[5m])))",
+                ask=f"histogram_quantile(0.99, sum by (le, revision) (rate({m.REQUEST_DURATION.name}_bucket{{{INGRESS}}}[5m])))",
             ),
             Step(
                 "Is the predictor slow, or do requests wait in front of it? If only the ingress is slow, they queue.",
-                ask=f"histogram_quantile(0.99, sum by (le, stage) (rate({m.REQUEST_DURATION.name}_bucket{{{_S}}}[5m])))",
+                ask=f"histogram_quantile(0.99, sum by (le, stage) (rate({m.REQUEST_DURATION.name}_bucket{{{OF}}}[5m])))",
             ),
             Step(
                 "Do requests pile up? In flight rising at a steady request rate means too few replicas.",
-                ask=f"sum by (stage, revision) ({m.REQUESTS_INFLIGHT.name}{{{_S}}})",
+                ask=f"sum by (stage, revision) ({m.REQUESTS_INFLIGHT.name}{{{OF}}})",
             ),
         ),
         (
-            _ROLLBACK,
+            ROLLBACK,
             Step(
                 "No canary, and requests queue: add replicas, then watch requests in flight fall.",
-                ask=f"sum by (stage) ({m.REQUESTS_INFLIGHT.name}{{{_S}}})",
+                ask=f"sum by (stage) ({m.REQUESTS_INFLIGHT.name}{{{OF}}})",
             ),
-            _PAUSE,
+            PAUSE,
         ),
     ),
     Runbook(
@@ -116,21 +82,21 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "Predictions are made from features that are older than their limit, or that have no row at all.",
         "The model answers in time and with confidence, from yesterday's facts. Nobody notices until the money is counted.",
         (
-            Step("Which feature view is behind, and by how much?", ask=f"max by (feature_view) ({m.FEATURE_AGE.name}{{{_S}}})"),
+            Step("Which feature view is behind, and by how much?", ask=f"max by (feature_view) ({m.FEATURE_AGE.name}{{{OF}}})"),
             Step(
                 "Late or missing? Late: the stream is slow or stopped. Missing: customers are new, or a key changed.",
-                ask=f"sum by (feature_view, freshness) (rate({m.FEATURE_READS.name}{{{_S}}}[5m]))",
+                ask=f"sum by (feature_view, freshness) (rate({m.FEATURE_READS.name}{{{OF}}}[5m]))",
             ),
             Step(
                 "Does the feature job still run and produce rows?",
-                ask=f'sum by (outcome) (increase({m.STAGE_RUNS.name}{{{_S},stage="{m.STAGE_FEATURES}"}}[1h]))',
+                ask=f'sum by (outcome) (increase({m.STAGE_RUNS.name}{{{OF},stage="{m.STAGE_FEATURES}"}}[1h]))',
             ),
-            _BUDGET,
+            BUDGET,
         ),
         (
             Step(
                 "The job stopped: start it again. Its state is per customer, so it catches up from the events; watch the age fall.",
-                ask=f"max by (feature_view) ({m.FEATURE_AGE.name}{{{_S}}})",
+                ask=f"max by (feature_view) ({m.FEATURE_AGE.name}{{{OF}}})",
             ),
             Step(
                 "It will take longer than the budget lasts: stop rollouts meanwhile. A canary that is judged on stale "
@@ -144,14 +110,14 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "Windows of live features keep differing from the data that the model learnt from, beyond what chance explains.",
         "Nothing fails. The model is asked about a world it has not seen, and its scores lose their meaning over days, not minutes.",
         (
-            Step("Which features moved?", ask=f"topk(5, max by (revision, feature) ({m.DRIFT_PSI.name}{{{_S}}}))"),
+            Step("Which features moved?", ask=f"topk(5, max by (revision, feature) ({m.DRIFT_PSI.name}{{{OF}}}))"),
             Step(
                 "Or did they go missing? A broken join looks like drift.",
-                ask=f"topk(5, max by (revision, feature) ({m.MISSING_RATIO.name}{{{_S}}}))",
+                ask=f"topk(5, max by (revision, feature) ({m.MISSING_RATIO.name}{{{OF}}}))",
             ),
             Step(
                 "All features at once points to the pipeline (a unit, a time zone, a join); one feature points to the world or one source.",
-                ask=f"sum by (revision, verdict) (increase({m.DRIFT_WINDOWS.name}{{{_S}}}[1h]))",
+                ask=f"sum by (revision, verdict) (increase({m.DRIFT_WINDOWS.name}{{{OF}}}[1h]))",
             ),
             Step(
                 "Compare a table of live rows with the model's reference, feature by feature.",
@@ -165,7 +131,7 @@ RUNBOOKS: tuple[Runbook, ...] = (
             ),
             Step(
                 "The pipeline changed: repair it, and confirm that new windows are stable.",
-                ask=f"sum by (verdict) (increase({m.DRIFT_WINDOWS.name}{{{_S}}}[30m]))",
+                ask=f"sum by (verdict) (increase({m.DRIFT_WINDOWS.name}{{{OF}}}[30m]))",
             ),
             Step(
                 "The world changed: train on newer data and ship it as any revision.",
@@ -178,8 +144,8 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "The counters of a promise are gone. This is not an idle service, which still shows zeros: nobody is counting.",
         "We are blind. Errors burn unseen, and rollouts hold, because unknown evidence never moves traffic.",
         (
-            _TARGETS,
-            Step("Is anything of the service left?", ask=f"count by (stage, revision) ({m.REQUESTS.name}{{{_S}}})"),
+            TARGETS,
+            Step("Is anything of the service left?", ask=f"count by (stage, revision) ({m.REQUESTS.name}{{{OF}}})"),
             Step("What is still known of the budgets? `unknown` must not be read as healthy.", run="obs slo status --env obs.yaml"),
             Step("Does the service itself answer? Ask it as a caller would; its address is in obs.yaml, under `target`."),
         ),
@@ -225,12 +191,12 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "where nobody takes dead processes off the list (`obs demo` and `obs monitor` do, every 30 seconds).",
         "Its counts stop. If it was a replica, capacity is lower; the other replicas' counts stay right.",
         (
-            _TARGETS,
+            TARGETS,
             Step(
                 "Was it a replica that serves requests? See whether callers notice.",
-                ask=f"sum by (revision, outcome) (rate({m.REQUESTS.name}{{{_INGRESS}}}[5m]))",
+                ask=f"sum by (revision, outcome) (rate({m.REQUESTS.name}{{{INGRESS}}}[5m]))",
             ),
-            _BUDGET,
+            BUDGET,
         ),
         (
             Step(
@@ -251,15 +217,20 @@ RUNBOOKS: tuple[Runbook, ...] = (
         "The new revision does not reach its users. Callers are not hurt: the weights are where they last were good.",
         (
             Step("Read the reason, in words.", run="obs rollout status --env obs.yaml"),
-            _HISTORY,
-            Step("No evidence: is the canary counted at all?", ask=f"sum by (revision) (rate({m.REQUESTS.name}{{{_INGRESS}}}[5m]))"),
+            HISTORY,
+            Step("No evidence: is the canary counted at all?", ask=f"sum by (revision) (rate({m.REQUESTS.name}{{{INGRESS}}}[5m]))"),
             Step(
                 "Undecided: how strong is the evidence so far, as a power of ten?",
-                ask=f"max by (revision, test) ({m.ROLLOUT_EVIDENCE.name}{{{_S}}})",
+                ask=f"max by (revision, test) ({m.ROLLOUT_EVIDENCE.name}{{{OF}}})",
             ),
         ),
         (
             Step("Metrics are away: repair them (see TelemetryAbsent); the rollout goes on by itself.", ask="up == 0"),
+            Step(
+                "The reason says frozen: too little of an error budget is left, and the policy holds the rollout until there is more. See "
+                "which budget, and follow ErrorBudgetLow.",
+                run="obs slo status --env obs.yaml",
+            ),
             Step(
                 "Somebody changed the weights by hand: set back what the reason names as expected, and the rollout goes on. Or end it: "
                 "the canary's share returns to the stable revision.",
@@ -272,4 +243,5 @@ RUNBOOKS: tuple[Runbook, ...] = (
             Step("You do not trust it.", run='obs rollout rollback --env obs.yaml --reason "undecided for too long"'),
         ),
     ),
+    *BUDGET_RUNBOOKS,
 )

@@ -72,6 +72,7 @@ def _query_problem(query: str) -> str:
         if metric.kind == "histogram"
         for suffix in ("_bucket", "_sum", "_count")
     }
-    known |= {value for key, value in vars(names).items() if key.startswith("SLO_") and isinstance(value, str)}
-    unknown = [name for name in _METRIC.findall(query) if name not in known]
+    recorded = [value for key, value in vars(names).items() if key.startswith("SLO_") and isinstance(value, str)]
+    pattern = "|".join(re.escape(value).replace(r"\{window\}", r"(\d+[smhd]|_week|_month|_quarter)") for value in recorded)
+    unknown = [name for name in _METRIC.findall(query) if name not in known and not re.fullmatch(pattern, name)]
     return f"no metric is called {', '.join(unknown)}" if unknown else ""

@@ -121,5 +121,15 @@ def _slo(times: Sequence[float]) -> Iterator[tuple[str, Mapping[str, str], Sampl
             yield m.SLO_BURN_RATE, labels, [(at, round(share * n / 9 / budget, 3)) for at, n in bad]
             yield m.SLO_ERROR_BUDGET, labels, [(at, budget) for at in times]
             yield m.SLO_OBJECTIVE, labels, [(at, 1 - budget) for at in times]
+            yield m.SLO_ERROR_RATIO.format(window="1h"), labels, [(at, round(share * n / 9, 4)) for at, n in bad]
+            yield m.SLO_TOTAL.format(window="5m"), labels, [(at, 9_000) for at in times]
+            yield m.SLO_BAD.format(window="5m"), labels, [(at, round(9_000 * share * n / 9)) for at, n in bad]
             if slo == "latency":
                 yield m.SLO_THRESHOLD, labels, [(at, 0.25) for at in times]
+    page = {"alertname": "AvailabilityBudgetBurn", "slo": "availability", "severity": "page", "tier": "page-quick", "alertstate": "firing"}
+    yield "ALERTS", {"service": SERVICE, **page}, [(at, 1) for at, n in bad if n > 3]
+    yield m.ROLLOUT_POLICY.name, {"service": SERVICE, "slo": "availability", "action": "warn"}, [(at, 1) for at, n in bad if n > 1]
+    for cohort, wrong in ((T0 - 7_200, 12.0), (T0 - 3_600, 9.0)):
+        labels = {"service": SERVICE, "revision": "v2", "cohort": str(int(cohort))}
+        yield m.QUALITY_EVENTS.name, labels, [(at, 400) for at in times]
+        yield m.QUALITY_BAD.name, labels, [(at, wrong) for at in times]

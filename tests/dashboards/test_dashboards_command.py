@@ -18,8 +18,8 @@ def test_render_writes_once_and_then_finds_all_current(tmp_path: Path) -> None:
     first = RUN.invoke(dashboards.app, ["render", "--dir", str(tmp_path)])
     second = RUN.invoke(dashboards.app, ["render", "--dir", str(tmp_path), "--check"])
 
-    assert "5 dashboards, 5 written" in first.output
-    assert "5 dashboards are current" in second.output
+    assert "6 dashboards, 6 written" in first.output
+    assert "6 dashboards are current" in second.output
 
 
 def test_a_file_that_was_edited_by_hand_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from mlops_obs.rollout.controller import Controller
 from mlops_obs.rollout.records import make_record
 from mlops_obs.rollout.spec import Rollout
 from mlops_obs.rollout.state import RolloutState
+from mlops_obs.slo.spec import SLO
 from mlops_obs.testing.counters import ScriptedCounters
 from mlops_obs.testing.targets import FakeTarget
 
@@ -34,6 +35,7 @@ class World:
     seed: int = 1
     spec: Mapping[str, Any] = field(default_factory=dict)
     now: float = START
+    slos: Sequence[SLO] = ()
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
@@ -58,7 +60,14 @@ class World:
     def controller(self, store: Any = None, target: Any = None, ttl: float = 15.0) -> Controller:
         self.owner += 1
         return Controller(
-            SERVICE, store or self.store, target or self.target, self.counters, owner=f"test-{self.owner}", clock=lambda: self.now, ttl=ttl
+            SERVICE,
+            store or self.store,
+            target or self.target,
+            self.counters,
+            owner=f"test-{self.owner}",
+            clock=lambda: self.now,
+            ttl=ttl,
+            slos=self.slos,
         )
 
     def pass_second(self) -> None:

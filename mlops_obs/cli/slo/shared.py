@@ -22,13 +22,8 @@ Output = Annotated[str, typer.Option("-o", "--output", help="text or json.")]
 def load(specs: Sequence[Path], *, replan: bool = False) -> list[SLO]:
     """Return the SLOs in `specs`; every tier of each can fire, else SpecErrors."""
     from mlops_obs.adapters.files import load_slos
-    from mlops_obs.slo.tiers import plan_all
 
-    slos = load_slos(*specs)
-    if replan:
-        slos = [slo.model_copy(update={"replan": True}) for slo in slos]
-    plan_all(slos)
-    return slos
+    return load_slos(*specs, replan=replan)
 
 
 def as_json(output: str) -> bool:
