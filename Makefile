@@ -1,5 +1,5 @@
 # One verb per task, the same here and in CI. `make demo` and `make test` work on a fresh clone.
-.PHONY: setup demo test check bench render
+.PHONY: setup demo test check bench render mutation
 
 BIN := .venv/bin
 
@@ -20,15 +20,21 @@ check: setup  ## style, types, architecture, generated files
 	@$(BIN)/lint-imports
 	@$(BIN)/obs slo render slo/*.yaml --out slo/generated --check
 	@$(BIN)/obs dashboards render --check
-	@$(BIN)/obs runbooks render --check
+	@$(BIN)/obs runbooks render slo/*.yaml --check
+	@$(BIN)/obs slo reference --check
 	@$(BIN)/obs collect tables --check
 	@$(BIN)/python -m pytest tests/layout
 
 render: setup  ## write every generated file anew
 	@$(BIN)/obs slo render slo/*.yaml --out slo/generated
 	@$(BIN)/obs dashboards render
-	@$(BIN)/obs runbooks render
+	@$(BIN)/obs runbooks render slo/*.yaml
+	@$(BIN)/obs slo reference
 	@$(BIN)/obs collect tables
 
 bench: setup  ## what instrumentation costs per request, against the same server without it
 	@$(BIN)/python benchmarks/bench_instrumentation.py
+	@$(BIN)/python benchmarks/false_pages.py --months 40 --out benchmarks/results/false-pages.md
+
+mutation: setup  ## wrong rule files against the generated tests: at least 95 % must be noticed (ARGS=--all for every one)
+	@$(BIN)/python scripts/mutation.py $(ARGS)

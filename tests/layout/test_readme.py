@@ -88,13 +88,14 @@ def test_the_slo_of_the_tour_compiles_and_its_alerts_can_fire(tmp_path):
 
     slos = load_slos(tmp_path / "slo")
     plan_all(slos)
-    compiled = ["compile", str(tmp_path / "slo"), "--out", str(tmp_path / "slo" / "generated")]
+    compiled = ["render", str(tmp_path / "slo"), "--out", str(tmp_path / "slo" / "generated")]
     done = CliRunner().invoke(importlib.import_module("mlops_obs.cli.slo").app, compiled)
 
     assert done.exit_code == 0
     assert [(slo.service, slo.indicator.stage) for slo in slos] == [("my-model", "serve")]
     assert sorted(path.name for path in (tmp_path / "slo").rglob("*.yaml")) == [
-        "alertmanager.yaml", "my-model-rules.yaml", "my-model-tests.yaml", "my-model.yaml", "platform-rules.yaml",
+        "alertmanager.yaml", "my-model-rules.yaml", "my-model-tests-1h.yaml", "my-model-tests-5m.yaml", "my-model-tests.yaml",
+        "my-model.yaml", "platform-rules.yaml", "routes.yaml",
     ]  # fmt: skip
 
 
