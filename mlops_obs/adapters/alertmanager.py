@@ -27,12 +27,13 @@ def alertmanager_of(prometheus_url: str) -> str:
         PlatformError: OBS-PAGE-003 if it sends to none.
     """
     answer = _call(f"{prometheus_url.rstrip('/')}/api/v1/alertmanagers")
-    active = answer.get("data", {}).get("activeAlertmanagers", []) if isinstance(answer, dict) else []
-    if not active:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    active = data.get("activeAlertmanagers") if isinstance(data, dict) else None
+    if not isinstance(active, list) or not active or not isinstance(active[0], dict):
         raise PlatformError(
             "OBS-PAGE-003", "Prometheus sends alerts to no Alertmanager", todo="check its alerting section", where=prometheus_url
         )
-    return str(active[0]["url"]).split("/api/", 1)[0]
+    return str(active[0].get("url", "")).split("/api/", 1)[0]
 
 
 def send_alert(alertmanager_url: str, labels: Mapping[str, str], annotations: Mapping[str, str], now: datetime, lasts: timedelta) -> None:

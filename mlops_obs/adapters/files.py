@@ -25,7 +25,7 @@ __all__ = ["load_slos", "load_yaml", "write_atomically"]
 
 
 def load_slos(*paths: Path, replan: bool = False) -> list[SLO]:
-    """Return the SLOs in `paths`, in order; a folder stands for its `*.yaml` files, sorted. Every alert of theirs can fire.
+    """Return the SLOs in `paths`, in order; a folder stands for its `*.yaml` and `*.yml` files, sorted. Every alert of theirs can fire.
 
     Args:
         paths: files and folders.
@@ -47,14 +47,13 @@ def load_slos(*paths: Path, replan: bool = False) -> list[SLO]:
             complete = False
             continue
         try:
-            found = parse_slos(document, locate, promql_problem)
+            found = parse_slos(document, locate, promql_problem, lambda slo, where: _dead_alerts(_planned(slo, replan), where))
         except SpecErrors as error:
             errors.extend(error.errors)
             unread |= services_of(document)
             continue
         for index, one in enumerate(found):
-            slo = one.model_copy(update={"replan": True}) if replan else one
-            errors.extend(_dead_alerts(slo, locate(("slos", index, "objective"))))
+            slo = _planned(one, replan)
             if slo.ref in places:
                 where = locate(("slos", index, "name"))
                 first = places[slo.ref][0](("slos", places[slo.ref][1], "name"))
@@ -72,6 +71,10 @@ def load_slos(*paths: Path, replan: bool = False) -> list[SLO]:
     if errors:
         raise SpecErrors(errors)
     return slos
+
+
+def _planned(slo: SLO, replan: bool) -> SLO:
+    return slo.model_copy(update={"replan": True}) if replan else slo
 
 
 def _dead_alerts(slo: SLO, where: str) -> list[ObsError]:
@@ -122,7 +125,7 @@ def write_atomically(path: Path, text: str) -> None:
 def _expand(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
-        found.extend(sorted(path.glob("*.yaml")) if path.is_dir() else [path])
+        found.extend(sorted(one for one in path.glob("*.y*ml") if one.suffix in (".yaml", ".yml")) if path.is_dir() else [path])
     if not found:
         raise SpecErrors([SpecError("OBS-SLO-001", "no SLO file was named or found", todo="name slo/*.yaml files")])
     return found

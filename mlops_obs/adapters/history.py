@@ -105,8 +105,9 @@ def read_prometheus(
 
     Raises:
         TelemetryUnavailable: the server did not answer in full.
-        UsageError: OBS-HIST-004 it knows nothing about an SLO.
+        UsageError: OBS-HIST-004 it knows nothing about an SLO, 005 years are asked for.
     """
+    _check_length(start, end, url)
     server = PrometheusCounters(url, timeout=timeout)
     slots = range(math.ceil(start / span.BASE), math.floor(end / span.BASE) + 1)
 

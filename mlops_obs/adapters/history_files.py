@@ -24,6 +24,7 @@ from mlops_obs.slo.selectors import parse_selector
 from mlops_obs.slo.spec import SLO
 
 MISTAKES = 20
+_MOST = 2**53  # events that a row can count exactly; sums of much larger ones overflow
 
 
 class HistoryErrors(UsageError):
@@ -81,10 +82,14 @@ def counts_of_csv(text: Iterable[str], where: str, slos: Sequence[SLO], start: f
         if not row:
             continue
         try:
-            at = _seconds(row[time])
-            counts = float(row[bad]), float(row[total])
-            if not (0 <= counts[0] <= counts[1] < math.inf):
+            if len(row) > len(header):
+                raise ValueError("too many columns")
+            at = unix_seconds(row[time])
+            counts = _number(row[bad]), _number(row[total])
+            if not (0 <= counts[0] <= counts[1]):
                 raise ValueError("bad is not between 0 and total")
+            if counts[1] > _MOST:
+                raise ValueError("more events than can be counted")
             slo = by_id.get((row[service] if service >= 0 else "", row[name])) if name >= 0 else slos[0]
         except (ValueError, IndexError) as error:
             errors.append(_wrong_row(f"{where}:{number}", error, row))
@@ -104,16 +109,26 @@ def _wrong_row(where: str, error: Exception, row: Sequence[str]) -> UsageError:
     return UsageError("OBS-HIST-003", f"{','.join(row)[:80]!r}: {what}", where=where, todo="write a time (Unix or ISO 8601) and two counts")
 
 
-def _seconds(text: str) -> float:
-    """Return Unix seconds of `1700000000` or `2026-11-23T04:00:00Z`; without a zone it is UTC."""
+def unix_seconds(text: str) -> float:
+    """Return Unix seconds of `1700000000` or `2026-11-23T04:00:00Z`; without a zone it is UTC. ValueError if it is neither."""
     try:
         found = float(text)
     except ValueError:
-        moment = datetime.fromisoformat(text.strip())
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is no time") from None
         found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(found) or not 0 <= found < 1e11:
         raise ValueError(f"time {text!r} is not in seconds")
     return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
 
 
 def open_metrics(text: Iterable[str], where: str, start: float, end: float) -> dict[str, list[RawSeries]]:
@@ -125,8 +140,10 @@ def open_metrics(text: Iterable[str], where: str, start: float, end: float) -> d
             continue
         sample = line.split(" # ", 1)[0] if " # " in line else line  # an exemplar follows
         try:
-            head, value, at = sample.rsplit(None, 2)
-            moment, number_of = float(at), float(value)
+            head, *rest = sample.rsplit(None, 2)
+            if len(rest) != 2:
+                raise ValueError("a value or its time is missing")
+            number_of, moment = (_number(one) for one in rest)
             into = found.get(head)
             if into is None:
                 parse_selector(head)
@@ -178,8 +195,8 @@ def read_incidents(path: Path) -> list[Incident]:
             for row in rows:
                 try:
                     one = Incident(
-                        _seconds(row["start"] or ""),
-                        _seconds(row["end"] or ""),
+                        unix_seconds(row["start"] or ""),
+                        unix_seconds(row["end"] or ""),
                         row.get("service") or "",
                         row.get("slo") or "",
                         row.get("note") or "",

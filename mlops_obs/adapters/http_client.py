@@ -55,7 +55,11 @@ def fetch(
     Raises:
         Unreachable: there was no complete answer of at most `limit` bytes. Statuses such as 503 are answers.
     """
-    if urlsplit(url).scheme not in {"http", "https"}:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:  # http://[::1
+        raise Unreachable(f"{url!r} is not an address: {error}") from error
+    if scheme not in {"http", "https"}:
         raise Unreachable(f"{url!r} is not an http address")
     request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310 - scheme checked above
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({})) if is_loopback(url) else urllib.request.build_opener()

@@ -68,7 +68,8 @@ def _of_file(path: Path) -> list[LintRule] | None:
 
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
         if len(raw) > _MAX_BYTES:
             raise _error(f"is larger than {_MAX_BYTES} bytes", "split it", str(path))
         return raw.decode("utf-8")

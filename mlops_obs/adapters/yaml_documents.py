@@ -64,14 +64,15 @@ def read_documents(path: Path) -> list[Document]:
         SpecError: OBS-SLO-001 if it cannot be read, is larger than 1 MB, is not YAML, repeats a key or is nested beyond reason.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)  # a device or a pipe may never end
+        if len(raw) > MAX_BYTES:
+            raise SpecError("OBS-SLO-001", f"is larger than {MAX_BYTES} bytes", todo="split it by service", where=str(path))
         text = raw.decode("utf-8")
     except OSError as error:
         raise SpecError("OBS-SLO-001", f"cannot be read: {error.strerror}", todo="check the path", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise SpecError("OBS-SLO-001", "is not UTF-8 text", todo="save it as UTF-8", where=str(path)) from error
-    if len(raw) > MAX_BYTES:
-        raise SpecError("OBS-SLO-001", f"is larger than {MAX_BYTES} bytes", todo="split it by service", where=str(path))
     return parse_documents(text, str(path))
 
 

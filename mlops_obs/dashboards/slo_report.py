@@ -49,14 +49,15 @@ def render_slo_report(report: TeamReport) -> str:
 def _facts(report: TeamReport) -> str:
     judged = [one for one in report.accounts if one.met is not None]
     met = sum(1 for one in judged if one.met)
-    facts = [("good" if met == len(judged) else "bad", f"{met} / {len(judged)}", "objectives met")]
+    facts = [("warn" if not judged else "good" if met == len(judged) else "bad", f"{met} / {len(judged)}", "objectives met")]
     if judged:
         worst = max(judged, key=lambda one: one.spent)
         facts.append((_tone(worst), words.percent(worst.spent), f"of its budget spent by {words.subject(worst)}, the most of all"))
     share = [incident.share for _, incident in report.incidents]
     facts.append(("", str(len(share)), "incident that stands out" if len(share) == 1 else "incidents that stand out"))
     if report.paged:
-        facts.append(("warn", str(len(report.paged)), "alert that paged" if len(report.paged) == 1 else "alerts that paged"))
+        what = "alert of severity page fired" if len(report.paged) == 1 else "alerts of severity page fired, silenced ones included"
+        facts.append(("warn", str(len(report.paged)), what))
     cells = "".join(f'<div class="{tone}"><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>' for tone, value, name in facts)
     return f'<dl class="facts">{cells}</dl>'
 

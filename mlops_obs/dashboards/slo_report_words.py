@@ -45,7 +45,7 @@ class TeamReport:
 
     @property
     def paged(self) -> list[Fired]:
-        """The alerts of this team's SLOs that paged."""
+        """The alerts of this team's SLOs whose severity is page; which of them were silenced, no metric tells."""
         mine = {(one.slo.service, one.slo.name) for one in self.accounts}
         return [
             fired
@@ -68,7 +68,7 @@ def headline(report: TeamReport) -> tuple[str, str, str]:
     met = sum(1 for one in judged if one.met)
     tense = ("was", "were") if report.over else ("is", "are")
     if not judged:
-        return "Nothing was counted, so", "no objective can be judged.", "warn"
+        return "No event was counted, so", "no objective can be judged.", "warn"
     unjudged = len(report.accounts) - len(judged)
     if met == len(judged) and unjudged:
         return (

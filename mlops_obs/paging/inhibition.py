@@ -1,8 +1,13 @@
 """Inhibition from the SLOs: the alert that says most is told, those that only repeat it are not.
 
 Fast tiers silence slow ones, pages silence tickets of the same SLO, and a stage's burn silences the burns downstream of it.
-What is never silenced: blindness (`TelemetryAbsent`), because no other alert explains it (nor does it explain any), and the page of
-another revision, because a bad canary upstream says nothing about the stable model downstream.
+Within an SLO groups do not matter: who has the quick page of one revision looks at the others, too, and is not told of slow ones.
+What is never silenced: blindness (`TelemetryAbsent`), because no other alert explains it (nor does it explain any), the page of
+another revision downstream, because a bad canary says nothing about the stable model there, and what a budget policy says
+downstream (`ErrorBudgetLow`): the team there must learn why its promotions are frozen.
+
+The trap is the label that is missing: in `equal` it is the same as any other that is missing, so a stranger's page without the
+label `slo` would silence all strangers' tickets without it.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ def inhibitions_of(slos: Sequence[spec.SLO]) -> tuple[Inhibition, ...]:
     Raises:
         SpecError: OBS-SLO-027 if upstream relations go in a circle, OBS-SLO-010 if a tier can never fire.
     """
-    source, target = (Matcher(SEVERITY, "=", "page"), _NOT_BLIND), (Matcher(SEVERITY, "=", "ticket"),)
+    source, target = (Matcher(SEVERITY, "=", "page"), _NOT_BLIND, Matcher(SLO, "!=", "")), (Matcher(SEVERITY, "=", "ticket"),)
     page_over_ticket = Inhibition(source, target, SAME_SLO, "a page silences the tickets of its SLO")
     return (page_over_ticket, *_tier_rules(slos), *_policy_rules(), *_upstream_rules(slos))
 
@@ -88,7 +93,7 @@ def _upstream_rules(slos: Sequence[spec.SLO]) -> Iterable[Inhibition]:
             alike.setdefault((service, upstream, shared, tuple(stages)), []).append(name)
     for (service, upstream, shared, found), targets in sorted(alike.items()):
         source = (Matcher(SERVICE, "=", upstream), one_of(SLO, found), _A_BURN)
-        target = (Matcher(SERVICE, "=", service), one_of(SLO, targets), _NOT_BLIND)
+        target = (Matcher(SERVICE, "=", service), one_of(SLO, targets), _A_BURN)
         why = f"{upstream} ({', '.join(found)}) lies upstream of {service} ({', '.join(sorted(targets))})"
         for severity, silenced in (("page", ("page", "ticket")), ("ticket", ("ticket",))):
             said = (*source, Matcher(SEVERITY, "=", severity))

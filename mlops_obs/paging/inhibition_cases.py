@@ -64,6 +64,8 @@ def _within(slo: spec.SLO, shape: Sequence[Ladder]) -> Iterable[Case]:
         yield Case(f"{who}: only a page silences a ticket", (told(note), told(tickets[0])))
         if first[SEVERITY] == "page":
             yield Case(f"{who}: a page silences only the tickets of its SLO", (told(first), *map(told, _elsewhere(tickets[0]))))
+            strangers = [{"alertname": "Stranger", SERVICE: slo.service, SEVERITY: one} for one in ("page", "ticket")]
+            yield Case(f"{who}: alerts that are about no SLO do not silence each other", tuple(map(told, strangers)))
             yield Case(f"{who}: blindness does not silence {tickets[0][TIER]}", (told(_absent(slo, "page")), told(tickets[0])))
         for step in policy:
             yield Case(f"{who}: {step[TIER]} and a burn are both told", (told(step), told(tickets[-1])))
@@ -112,6 +114,8 @@ def _relation(cause: Ref, below: Ref, causes: Fastest, effects: Fastest) -> Iter
 def _near_misses(cause: Ref, below: Ref, causes: Fastest, effects: Fastest) -> Iterable[Case]:
     for severity, source, target in _same_severity(causes, effects):
         beside = [*_elsewhere(target), {**target, **_blind(target)}, {**target, SEVERITY: "note"}]
+        if target[SEVERITY] == "ticket":
+            beside.append({**target, "alertname": BUDGET_LOW, TIER: "policy-freeze"})
         yield Case(f"{_says(cause, severity)} silences nothing but the burns of {'/'.join(below)}", (told(source), *map(told, beside)))
         unlike = [*_elsewhere(source), {**source, **_blind(source)}, {**source, SEVERITY: "note"}]
         if severity == "ticket":

@@ -41,7 +41,7 @@ def render_page(payload: Mapping[str, object]) -> str:
         gone = _tidy(texts.get("time_to_exhaustion", "unknown"))
         # The rules say `nothing burns now` where there is no rate to divide by.
         rate = f"; gone in {gone} at this rate" if gone[:1].isdigit() else "" if gone in ("unknown", "exhausted") else f"; {gone}"
-        lines += _wrapped("Budget", left if left == "exhausted" else f"{left} left{rate}", 2)
+        lines += _wrapped("Budget", left if left in ("exhausted", "unknown") else f"{left} left{rate}", 2)
     lines += _wrapped("Revision", texts.get("revision") or labels.get(REVISION) or "all", 1)
     lines += _wrapped("Done", texts.get("action_taken") or "none yet", 2)
     if others:

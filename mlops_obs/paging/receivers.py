@@ -1,8 +1,9 @@
 """What each vendor is sent, as sections of Alertmanager's configuration.
 
-The texts are Alertmanager templates, filled when a notification goes out. The traps: the first alert of a group is any of them, so
-every alert is written out and the headline counts the others; a label or annotation that is missing prints as an empty string, and
-`index` into an empty list drops the whole notification. Budget left and time to exhaustion come from the alert, which has computed
+The texts are Alertmanager templates, filled when a notification goes out. The traps: the first alert of a group is any of them, also
+one that is over, so the headline is about one that fires and counts the others, and every alert is written out; a label or annotation
+that is missing prints as an empty string, and vendors refuse a page without a headline; `index` into an empty list drops the whole
+notification. Budget left and time to exhaustion come from the alert, which has computed
 them from the remaining budget.
 """
 
@@ -13,16 +14,18 @@ from collections.abc import Mapping, Sequence
 from mlops_obs.paging.routing import Opsgenie, PagerDuty, Receiver, Routing, Slack, Webhook
 
 Section = dict[str, object]
-_FIRST = "(index .Alerts 0)"
-_MORE = "{{ if gt (len .Alerts) 1 }} (and {{ len (slice .Alerts 1) }} more){{ end }}"
-HEADLINE = f'{{{{ if eq .Status "resolved" }}}}Over: {{{{ end }}}}{{{{ {_FIRST}.Annotations.summary }}}}{_MORE}'
+_TOLD = "(or .Alerts.Firing .Alerts)"
+_FIRST = f"(index {_TOLD} 0)"
+_MORE = f"{{{{ if gt (len {_TOLD}) 1 }}}} (and {{{{ len (slice {_TOLD} 1) }}}} more){{{{ end }}}}"
+_OVER = '{{ if eq .Status "resolved" }}Over: {{ end }}'
+HEADLINE = f'{_OVER}{{{{ or {_FIRST}.Annotations.summary {_FIRST}.Labels.alertname "an alert without a name" }}}}{_MORE}'
 _BUDGET = (
     '{{ with .Annotations.budget_left }}{{ if ne . "no budget" }}Budget left: {{ . }}.{{ end }}{{ end }}'
     '{{ with .Annotations.time_to_exhaustion }}{{ if match "^[0-9]" . }} Gone in {{ . }} at this rate.{{ end }}{{ end }}'
 )
-_COLOUR = 'good{{ else if eq (index .Alerts 0).Labels.severity "page" }}danger{{ else }}warning{{ end }}'
+_COLOUR = f'good{{{{ else if eq {_FIRST}.Labels.severity "page" }}}}danger{{{{ else }}}}warning{{{{ end }}}}'
 BODY = (
-    "{{ range .Alerts }}{{ .Annotations.summary }}\n"
+    f'{{{{ range .Alerts }}}}{_OVER}{{{{ or .Annotations.summary .Labels.alertname "an alert without a name" }}}}\n'
     "{{ with .Annotations.description }}{{ . }}\n{{ end }}"
     f"{_BUDGET}\n"
     "{{ with .Annotations.action_taken }}Done so far: {{ . }}.\n{{ end }}"

@@ -5,7 +5,8 @@ only stops traffic from rising, and a policy rolls back only on proof that the b
 fail more often than the objective allows, *and* a sequential test says that they fail more often than stable's did in
 the same seconds. A shared incident cancels out in that test; a canary alone in the world is never condemned by it.
 
-No budget is not a full budget: what cannot be read starts nothing, and lifts nothing either (see `decide`).
+No budget is not a full budget: what cannot be read starts nothing, and lifts nothing either (see `decide`). Nor is a
+counter that is missing a failure: a canary without the bucket of a latency objective is not slow, it cannot be judged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_obs.errors import ObsError
-from mlops_obs.metric_names import REVISION
+from mlops_obs.metric_names import REVISION, SERVICE
 from mlops_obs.rollout.evidence import Arms, per_slice, slice_edges
 from mlops_obs.rollout.sequential import Table, log_e_path
 from mlops_obs.rollout.spec import Rollout
@@ -53,12 +54,16 @@ class OwnBurn:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the policies ask for at one look. `watched` are the SLOs that have one; `unknown` says which cannot be read, and why."""
+    """What the policies ask for at one look.
+
+    `watched` are the SLOs that have one, `unread` those of them whose budget cannot be read; `unknown` says why, in words.
+    """
 
     rungs: tuple[Rung, ...] = ()
     own: Mapping[str, OwnBurn] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def warning(self) -> str:
@@ -131,33 +136,36 @@ class BudgetWatch:
     def look(self, rollout: Rollout, arms: Arms, began_at: float | None, now: float) -> Budget:
         """Return what the policies ask for at `now`; `began_at` is when the canary first got traffic (Unix seconds, None: not yet)."""
         due = [slo for slo in self.slos if slo.name not in self._known]
-        due = (
-            due
-            or sorted((slo for slo in self.slos if now - self._known[slo.name][0] >= REFRESH), key=lambda one: self._known[one.name][0])[:1]
-        )
-        for slo in due:
+        # A clock that was set back must not make a reading current for the rest of the day.
+        old = [slo for slo in self.slos if slo.name in self._known and not 0 <= now - self._known[slo.name][0] < REFRESH]
+        for slo in due or sorted(old, key=lambda one: self._known[one.name][0])[:1]:
             self._known[slo.name] = (now, read_standing(slo, self._source, now, self._others))
         standings = [self._known[slo.name][1] for slo in self.slos]
         rungs = tuple(rung for one in standings for rung in in_force(one.slo, one.remaining))
         deciding = [rung.slo for rung in rungs if rung.action == "rollback"]
+        # All that may ever decide share alpha, not only those that decide today.
+        might = sum(any(step.action == "rollback" for step in slo.budget_policy) for slo in self.slos)
         own: dict[str, OwnBurn] = {}
+        unread = tuple(one.slo.name for one in standings if one.remaining is None)
         unknown = [one.problem for one in standings if one.remaining is None]
         for slo in deciding if began_at is not None else ():
             try:
-                found = own_burn(self._source, slo, rollout, arms, began_at or now, now, len(deciding))
-            except ObsError as error:
-                unknown.append(f"whose burn it is cannot be told for {slo.name}: {error.what}")
+                found = own_burn(self._source, slo, rollout, arms, began_at or now, now, might)
+            except (ObsError, ValueError, OverflowError) as error:  # a counter may be no number
+                unknown.append(f"whose burn it is cannot be told for {slo.name}: {getattr(error, 'what', error)}")
             else:
                 own |= {slo.name: found} if found else {}
-        return Budget(rungs, own, tuple(unknown), tuple(slo.name for slo in self.slos))
+        return Budget(rungs, own, tuple(unknown), tuple(slo.name for slo in self.slos), unread)
 
 
 def own_burn(source: CounterSource, slo: SLO, rollout: Rollout, arms: Arms, began_at: float, now: float, tests: int = 1) -> OwnBurn | None:
-    """Count the events of `slo` by arm since `began_at`; None where its counters do not tell revisions apart.
+    """Count the events of `slo` by arm since `began_at` and the warm-up; None where its counters do not tell the two revisions apart.
 
-    `tests` is how many SLOs are asked at once: they share `rollout.alpha`, so that all of them together turn back a
+    `tests` is how many SLOs may ever be asked: they share `rollout.alpha`, so that all of them together turn back a
     canary that is no worse than stable with at most that chance, however often one looks.
     """
+    if slo.indicator.type == "training":
+        return None  # a training run's revision is no canary: its traffic wastes no GPU time
     try:
         counted = counters(slo)
     except (TypeError, ValueError, ObsError):  # counted by an expression, a gauge or other SLOs: no revision in sight
@@ -165,10 +173,16 @@ def own_burn(source: CounterSource, slo: SLO, rollout: Rollout, arms: Arms, bega
     part_selector = counted.bad or counted.good
     assert part_selector is not None  # noqa: S101 - an indicator counts bad events or good ones
     start = began_at - max(_LOOKBACK, 3 * rollout.stale_after)
-    total, part = (read(source, one, start, now) for one in (counted.total, part_selector))
-    if not {arms.canary, arms.stable} <= {one.labels.get(REVISION) for one in total}:
-        return None
-    edges = slice_edges(began_at, min(now, newest(total) or now), rollout.slice)
+    # A selector of the user's own may be wider than the service, and another service's v2 is not this one's.
+    total, part = (
+        [series for series in read(source, one, start, now) if series.labels.get(SERVICE, slo.service) == slo.service]
+        for one in (counted.total, part_selector)
+    )
+    for family in (total,) if counted.bad is not None else (total, part):
+        if not {arms.canary, arms.stable} <= {one.labels.get(REVISION) for one in family}:
+            return None
+    first = began_at + (rollout.warm_up or 0.0)
+    edges = [one for one in slice_edges(began_at, min(now, newest(total) or now), rollout.slice) if one >= first - 1e-9]
     columns: dict[str, list[tuple[int, int]]] = {}
     for revision in (arms.canary, arms.stable):
         alls, parts = (per_slice(family, {REVISION: revision}, edges, rollout.stale_after) for family in (total, part))

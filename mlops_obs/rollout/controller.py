@@ -124,7 +124,8 @@ class Controller:
             return self._budgets.look(state.spec, arms, state.began_at, now)
         except Exception as error:  # noqa: BLE001 - as above; what cannot be read neither starts nor lifts a freeze
             what = f"the error budgets cannot be read: unexpected {type(error).__name__}: {error}"
-            return Budget(unknown=(what,), watched=tuple(slo.name for slo in self._budgets.slos))
+            every = tuple(slo.name for slo in self._budgets.slos)
+            return Budget(unknown=(what,), watched=every, unread=every)
 
     def _asked(self, state: RolloutState, request: Request, seen: Seen) -> Record:
         return make_record(

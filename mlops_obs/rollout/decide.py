@@ -84,22 +84,25 @@ def _obey(state: RolloutState, requests: tuple[Request, ...]) -> tuple[RolloutSt
 def _budgeted(state: RolloutState, seen: Seen, now: float) -> tuple[RolloutState, str]:
     """Note what the budgets say; return why traffic must not rise, or an empty string.
 
-    Ignorance starts no freeze, and ends none: a freeze is over when every budget can be read and none asks for it. A person's
-    `promote` passes a frozen step, as it passes one without evidence.
+    Ignorance starts no freeze, and ends none: a budget that cannot be read asks for what it asked for when it last could be. A
+    person's `promote` passes a frozen step, as it passes one without evidence.
     """
     budget, frozen = seen.budget, seen.budget.freeze
-    if not frozen and budget.unknown and state.frozen_at is not None:
-        frozen = f"promotions stay frozen: {budget.unknown[0]}"
+    asked = {slo: action for slo, action in state.policy.items() if slo in budget.unread}
+    still = sorted(slo for slo, action in asked.items() if action in ("freeze", "rollback"))
+    if not frozen and still:
+        frozen = f"promotions stay frozen by {', '.join(still)}: {'; '.join(budget.unknown)}"
     if frozen and state.frozen_at is None:
         state = _with(state, frozen_at=now)
     elif not frozen and state.frozen_at is not None:
         state = _with(state, frozen_at=None, frozen_for=_frozen_seconds(state, now))
     words = frozen or budget.warning or (budget.unknown[0] if budget.unknown else "")
-    return _with(state, budget=words, policy=budget.actions), frozen
+    return _with(state, budget=words, policy={**asked, **budget.actions}), frozen
 
 
 def _frozen_seconds(state: RolloutState, now: float) -> float:
-    return state.frozen_for + (now - state.frozen_at if state.frozen_at is not None else 0.0)
+    since = max(now - state.frozen_at, 0.0) if state.frozen_at is not None else 0.0  # a clock that was set back froze nothing
+    return state.frozen_for + since
 
 
 def _turn_back(state: RolloutState, goal: Verb, why: str) -> RolloutState:

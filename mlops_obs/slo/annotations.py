@@ -188,7 +188,7 @@ def policy_annotations(slo: SLO, step: BudgetStep, facts: Facts, links: Links) -
     left = f"less than {below}" if step.below else "nothing"
     return {
         "summary": f"{facts.who}: {left} of the {period_words(slo)} error budget of {slo.name} is left ({step.action})",
-        "description": f"{_CONSEQUENCES[step.action]} Objective {(slo.objective * 100).normalize():f} %, so far {facts.budget_left} left.",
+        "description": f"{_CONSEQUENCES[step.action]} Objective {(slo.objective * 100).normalize():f} %; budget left: {facts.budget_left}.",
         "burn_rate": facts.burn_rate,
         "error_ratio": facts.error_ratio,
         "budget_left": facts.budget_left,

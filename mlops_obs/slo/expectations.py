@@ -14,6 +14,7 @@ from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.stories import stories
 from mlops_obs.slo.story_counts import firing
 from mlops_obs.slo.story_figures import Figure, figures, sloth_figures
+from mlops_obs.slo.story_pages import Page, pages
 from mlops_obs.slo.tiers import Tier
 
 
@@ -25,6 +26,8 @@ class Expected:
     firing: tuple[tuple[int, tuple[tuple[str, str], ...]], ...]
     figures: tuple[tuple[int, tuple[Figure, ...]], ...]
     sloth: tuple[tuple[int, tuple[tuple[str, str, float], ...]], ...]
+    pages: tuple[Page, ...]
+    """What the burn alerts say at the last judged minute, where the story is about that."""
     absent_at: int | None
     """The minute from which TelemetryAbsent fires, if the story ends without telemetry."""
 
@@ -68,5 +71,6 @@ def _compute(slo: SLO, tiers: Sequence[Tier], among: Sequence[SLO]) -> tuple[Exp
         fires = tuple((minute, firing(ledger, tiers, minute)) for minute in one.judged_at)
         recorded = tuple((minute, tuple(figures(ledger, tiers, minute))) for minute in one.figures_at)
         sloth = tuple((minute, tuple(sloth_figures(ledger, tiers, minute))) for minute in one.figures_at)
-        found.append(Expected(one, fires, recorded, sloth, absent_at(slo, ledger)))
+        told_in_words = pages(ledger, tiers, fires[-1][1], fires[-1][0]) if one.pages else ()
+        found.append(Expected(one, fires, recorded, sloth, told_in_words, absent_at(slo, ledger)))
     return tuple(found)

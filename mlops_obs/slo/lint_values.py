@@ -234,6 +234,9 @@ class Reader:
         if node.op == "/":
             if (text := self._as_share(node)) is not None:
                 return replace(shape, low=0, high=1, is_share=True, assumed=(*assumed, text) if text else assumed)
+            factor, counted = _scaled(node.left)  # 100 * errors / requests
+            if factor != 1 and (text := share(counted, node.right, self.is_unit)) is not None:
+                return replace(shape, low=0, high=factor, is_share=True, assumed=(*assumed, text) if text else assumed)
             return replace(within(shape, divided(left, right)), is_share=left.is_share and right.low == right.high)
         if node.op == "+":
             return within(shape, (left.low + right.low, left.high + right.high))
@@ -281,6 +284,15 @@ def _condition(node: Binary, op: str, compared: Values, limit: Values, subject: 
         why += f" (this {' and '.join(compared.assumed)})"
     found = replace(compared, low=low, high=max(low, high), never=never or why, always=always and not compared.never)
     return replace(found, assumed=tuple(dict.fromkeys(compared.assumed + limit.assumed)))
+
+
+def _scaled(node: Expr) -> tuple[float, Expr]:
+    """Split a positive number off a product: (100, errors) of `100 * errors`; 1 where there is none."""
+    match node:
+        case Binary(op="*", left=NumberLiteral(value=factor), right=rest) | Binary(op="*", left=rest, right=NumberLiteral(value=factor)):
+            return (factor, rest) if 0 < factor < _INF else (1.0, node)
+        case _:
+            return 1.0, node
 
 
 def _in_percent(tree: Expr) -> bool:

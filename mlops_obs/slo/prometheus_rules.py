@@ -75,7 +75,11 @@ def rule_groups(
     links, service = links or Links(), services[0]
     stages: Stages = {(slo.service, slo.name): slo for slo in (*among, *slos)}
     planned = {slo.name: plan_tiers(slo) for slo in slos}
-    header = [HEADER, f"Service {service}, team {slos[0].team}. Time from a total outage on steady traffic to the alert, per tier:"]
+    header = [
+        HEADER,
+        f"Service {service}, team {slos[0].team}. Time from a total outage on steady traffic to the alert, per tier;",
+        "up to 5 minutes more for windows over 1h, and one interval each until it is scraped, counted and judged:",
+    ]
     header += [f"  {slo.name}: {describe(tier, slo)}" for slo in slos for tier in planned[slo.name]]
     needed, groups = _read_by_composites(stages), []
     for together in _groups_of(slos):

@@ -70,7 +70,9 @@ class Recordings:
         if self.slo.calendar is None:
             return self.window(group, self.slo.period_seconds)
         bad, total, _ = self._sum(group, self._calendar_parts())
-        return bad, total
+        # In the first five minutes nothing of the period has been counted yet: no event, and not "unknown".
+        bad_now, total_now = self.raw[group][span.BASE]
+        return np.where(np.isnan(bad), bad_now * 0, bad), np.where(np.isnan(total), total_now * 0, total)
 
     def period_starts(self) -> Times:
         """Return when the calendar period of each evaluation began, in Unix seconds."""

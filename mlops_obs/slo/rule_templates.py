@@ -21,14 +21,15 @@ _LEFT_OR_EXHAUSTED = (
 
 def burn_facts(slo: SLO) -> Facts:
     """Return the facts of a burn alert, whose value is the burn rate over the long window."""
-    of = f'service=\\"{slo.service}\\",slo=\\"{slo.name}\\"' + "".join(f',{one}=\\"%s\\"' for one in slo.group_by)
+    # %q: the value of a label may hold a quote, which would end the matcher.
+    of = f'service=\\"{slo.service}\\",slo=\\"{slo.name}\\"' + "".join(f",{one}=%q" for one in slo.group_by)
     args = "".join(f" $labels.{one}" for one in slo.group_by)
     remaining = f"{names.SLO_BUDGET_REMAINING}{{{of}}}"
     needed = f'printf "floor({remaining} * {slo.period_seconds} / %f)"{args} $value'
-    group = slo.group_by[0] if slo.group_by else names.REVISION
+    group = "".join(f"{{{{ with $labels.{one} }}}} {{{{ . }}}}{{{{ end }}}}" for one in slo.group_by or (names.REVISION,))
     return _facts(
         service=slo.service,
-        who=f"{slo.service}{{{{ with $labels.{group} }}}} {{{{ . }}}}{{{{ end }}}}",
+        who=slo.service + group,
         burn_rate='{{ $value | printf "%.1f" }}',
         error_ratio='{{ with printf "vector(%f * '
         + number(slo.budget)
@@ -81,7 +82,7 @@ def _facts(
 
 
 def _action_taken(service: str | None) -> str:
-    matcher = f'service=\\"{service}\\"' if service else 'service=\\"%s\\"'
+    matcher = f'service=\\"{service}\\"' if service else "service=%q"
     actions = "|".join(words.REMEDIES)
     query = f'time() - {names.ROLLOUT_ACTION_TIME.name}{{{matcher},{names.ACTION}=~\\"{actions}\\"}}'
     text = f'"bottomk(1, {query} <= {words.REMEDY_MEMORY_SECONDS})"'

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlops_obs.slo import annotations as words
+from mlops_obs.slo.annotations import Links
 from mlops_obs.slo.rule_names import DAY
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.stories import stages_of
@@ -25,19 +26,28 @@ _SUFFIX = {1: "", GRID: "-5m", HOUR: "-1h"}
 _EVERY = {1: "1m", GRID: "5m", HOUR: "1h"}
 
 
-def render_test_files(slos: Sequence[SLO], rule_files: Sequence[str], *, sloth_names: bool = True) -> dict[str, str]:
+def render_test_files(
+    slos: Sequence[SLO], rule_files: Sequence[str], *, sloth_names: bool = True, links: Links | None = None
+) -> dict[str, str]:
     """Return the promtool test files of one service by name.
 
     Args:
         slos: the SLOs of one service, as they were rendered.
         rule_files: what is tested, relative to the test files.
         sloth_names: the rules record everything under Sloth's names too.
+        links: base URLs in the annotations, as they were rendered.
 
     Raises:
         SpecError: OBS-SLO-010 if an alert could never fire.
     """
     watched = {slo.name for slo in words.watched(slos)}
-    subjects = [Subject(slo, tuple(plan_tiers(slo)), slo.name in watched, sloth_names, tuple(stages_of(slo, slos))) for slo in slos]
+    names = [words.alert_name(slo) for slo in slos]
+    # promtool compares all alerts of one name, and another SLO may burn on the same series.
+    told = {slo.name: links or Links() for slo, name in zip(slos, names, strict=True) if names.count(name) == 1}
+    subjects = [
+        Subject(slo, tuple(plan_tiers(slo)), slo.name in watched, sloth_names, told.get(slo.name), tuple(stages_of(slo, slos)))
+        for slo in slos
+    ]
     texts: dict[int, list[str]] = {1: []}
     by_the_hour: set[object] = set()
     for lane in _lanes(subjects):
@@ -87,5 +97,6 @@ def _overlap(one: Subject, other: Subject) -> bool:
 
 
 def _case(name: str, together: Sequence[Block]) -> str:
-    inputs, expects = "".join(one.inputs for one in together), "".join(one.expects for one in together)
-    return f"  - name: {quoted(name)}\n    interval: 1m\n    input_series:\n{inputs}    promql_expr_test:\n{expects}"
+    inputs, expects, pages = ("".join(parts) for parts in zip(*((one.inputs, one.expects, one.pages) for one in together), strict=True))
+    said = f"    alert_rule_test:\n{pages}" if pages else ""
+    return f"  - name: {quoted(name)}\n    interval: 1m\n    input_series:\n{inputs}    promql_expr_test:\n{expects}{said}"

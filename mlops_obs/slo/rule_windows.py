@@ -135,7 +135,9 @@ def _calendar(slo: SLO, name: str) -> Recording:
         of, step = series(name, BASE), BASE
     points = f"({of} and on () (vector(time() - {step}) >= {begin}))"
     added = f"sum_over_time({points}[{duration(hours * HOUR)}:{duration(step)}])"
-    return name.format(window=window_name(slo)), _added(added, series.named(name.format(window=RUNNING))) if step == HOUR else added
+    counted = _added(added, series.named(name.format(window=RUNNING))) if step == HOUR else added
+    # In the first five minutes nothing of the period has been counted yet: that is no event, and not "unknown".
+    return name.format(window=window_name(slo)), f"{counted}\nor {series(name, BASE)} * 0"
 
 
 def _added(*parts: str) -> str:

@@ -33,6 +33,8 @@ class Scenario:
     figures_at: tuple[int, ...] = ()
     beside: bool = False
     labels: bool = False
+    pages: bool = False
+    """The text of the burn alerts is compared too, at the last minute that is judged."""
     unborn: frozenset[str] = frozenset()
     """Groups whose counter of bad events was never exported, as none has happened yet."""
     stages: Mapping[tuple[str, str], Mapping[str, Sequence[Segment]]] = field(default_factory=dict)
@@ -51,7 +53,8 @@ class Scenario:
     @property
     def decoys(self) -> Mapping[str, Sequence[Segment]]:
         """What the series beside do meanwhile: they are all bad, so that whoever counts them is seen."""
-        return {next(iter(self.history)): [Segment(self.length, good=3, bad=977)]}
+        groups = [next(iter(self.history)), *([""] if "" in self.history else [])]
+        return {group: [Segment(self.length, good=3, bad=977)] for group in groups}
 
 
 def told(slo: SLO, scenario: Scenario, among: Sequence[SLO] = ()) -> Told:

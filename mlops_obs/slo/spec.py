@@ -190,7 +190,7 @@ def _check_groups(slo: SLO) -> list[Mistake]:
         at = ("group_by", index)
         if allowed is not None and label not in allowed:
             advice = meant(label, allowed) if allowed else "remove group_by; its parts may be grouped"
-            found.append(Mistake("OBS-SLO-008", f"a {kind} indicator cannot be grouped by {label!r}", advice, at))
+            found.append(Mistake("OBS-SLO-008", f"indicator {kind} cannot be grouped by {label!r}", advice, at))
         elif not LABEL.fullmatch(label) or label.startswith("__") or label in RESERVED_LABELS or label in slo.labels:
             found.append(
                 Mistake("OBS-SLO-008", f"{label!r} is no label to group by", "name a label of the counters that the rules do not set", at)

@@ -82,7 +82,7 @@ def _of_chain(slo: SLO, tiers: Sequence[Tier], stages: Sequence[SLO]) -> Iterato
             f"a fault at the stage {stage.name} alone burns the chain", {"": by.mix(8, 0.5, 100)}, (8,), figures_at=(8,), labels=True
         )
         yield _at_stages(broken, stages, {stage.name: broken.history[""]})
-    everywhere = Scenario("faults of several stages add up", {"": by.mix(12, 0.2, 100)}, (12,), figures_at=(12,))
+    everywhere = Scenario("faults of several stages add up", {"": by.mix(12, 0.2, 100)}, (12,), figures_at=(12,), labels=True)
     yield _at_stages(
         everywhere, stages, {stage.name: by.mix(12, 0.1 * (index + 1), 100 * (index + 1)) for index, stage in enumerate(stages)}
     )
@@ -127,7 +127,12 @@ def _of_cohorts(slo: SLO, tiers: Sequence[Tier]) -> Iterator[Scenario]:
     ladder = [Cohort(-wait - window // MINUTE + 5 - index, 1000 + 100 * index, 30 * index + 7) for index, window in enumerate(windows)]
     beyond = [Cohort(one.start - 60, 5000, 4000) for one in ladder[-1:]]
     yield Scenario(
-        "what is recorded of cohorts is what became mature in the window", {}, (1,), figures_at=(1,), cohorts={name: [*ladder, *beyond]}
+        "what is recorded of cohorts is what became mature in the window",
+        {},
+        (1,),
+        figures_at=(1,),
+        labels=True,
+        cohorts={name: [*ladder, *beyond]},
     )
     if slo.group_by:
         pair = {"v1": [aged(2, 0.1)], "v2": [aged(1, 0.5), aged(90, 0.2)]}

@@ -13,6 +13,7 @@ from mlops_obs import metric_names as names
 from mlops_obs.durations import format_duration
 from mlops_obs.slo import windows as span
 from mlops_obs.slo.calendar import period_start, whole_hours
+from mlops_obs.slo.indicators import Counters, source
 from mlops_obs.slo.rule_sloth_names import sloth_duration
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.story_counts import GRID, HOUR, MINUTE, WHOLE, Told
@@ -38,13 +39,19 @@ def figures(told: Told, tiers: Sequence[Tier], now: int) -> Iterator[Figure]:
     """Yield what is recorded at minute `now`."""
     slo = told.slo
     budget = float(slo.budget)
-    windows = _told_windows(told, tiers)
+    windows, kind = _told_windows(told, tiers), source(slo)
     for group in told.groups:
         for window in windows:
             yield from _counts(format_duration(window), group, *told.window(group, now, window))
         hour_bad, hour_total = told.window(group, now, span.HOUR)
         if hour_total > 0:
             yield names.SLO_BURN_RATE, group, rounded(hour_bad / hour_total / budget)
+        if group and isinstance(kind, Counters) and slo.budgeting == "occurrences":
+            for window in (one for one in windows if one <= span.HOUR):
+                bad, total = told.window(group, now, window)
+                yield names.SLO_TOTAL.format(window=format_duration(window)).replace(":increase", ":group_increase"), group, rounded(total)
+                part, name = (bad, names.SLO_BAD) if kind.bad is not None else (total - bad, names.SLO_GOOD)
+                yield name.format(window=format_duration(window)).replace(":increase", ":group_increase"), group, rounded(part)
         (bad, total), elapsed, _ = told.period(group, now)
         if slo.calendar is not None:
             yield from _counts(f"_{slo.calendar}", group, bad, total)

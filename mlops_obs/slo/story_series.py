@@ -22,6 +22,7 @@ from mlops_obs.slo.story_counts import MINUTE, Segment
 STALE = float("nan")  # Prometheus' mark for "this series ended"
 ELSEWHERE = "elsewhere"
 PROBE = "probe"
+GROUPS = ("v1", "v2", "v3")  # what groups of stories are called
 _SUM = re.compile(r"\s*sum\s*\(\s*(?P<function>increase|rate)\s*\(\s*(?P<selector>[^()\[\]]*)\[(?P<window>[^\]]*)\]\s*\)\s*\)\s*")
 
 
@@ -63,7 +64,18 @@ class Voice:
 
 
 def voices(slo: SLO) -> tuple[Voice, ...]:
-    """Return the series that count the events of `slo`; none where only Prometheus could say which they are."""
+    """Return the series that count the events of `slo`; none where only Prometheus could say which they are.
+
+    Neither where a selector asks for values of a label to group by: the groups of the stories have other ones.
+    """
+    found = _voices(slo)
+    grouped = [dict.fromkeys(slo.group_by, value) for value in GROUPS]
+    asked = [(one, voice) for one in selectors_of(slo) for voice in found if one.metric == voice.metric]
+    same = all(one.accepts({**voice.labels, **labels}) is one.accepts(voice.labels) for one, voice in asked for labels in grouped)
+    return found if same else ()
+
+
+def _voices(slo: SLO) -> tuple[Voice, ...]:
     found = source(slo)
     if isinstance(found, Expressions):
         found_counters = _plain(found)

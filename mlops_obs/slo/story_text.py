@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
+from urllib.parse import quote
 
 from mlops_obs import metric_names as names
 from mlops_obs.durations import format_duration
 from mlops_obs.slo import annotations as words
+from mlops_obs.slo.annotations import Links
 from mlops_obs.slo.expectations import Expected, expectations
 from mlops_obs.slo.indicators import Cohorts, Selector, source
 from mlops_obs.slo.rule_sloth_names import SHARED, sloth_ids
@@ -23,6 +25,7 @@ from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.story_cohorts import spoken_cohorts
 from mlops_obs.slo.story_counts import WHOLE
 from mlops_obs.slo.story_figures import ROUNDED, Figure, recorded_windows
+from mlops_obs.slo.story_pages import page_lines
 from mlops_obs.slo.story_series import ELSEWHERE, Voice, decoys, selectors_of, spoken, voices
 from mlops_obs.slo.tiers import Tier
 from mlops_obs.slo.yaml_text import quoted
@@ -33,25 +36,28 @@ _SERVICE, _SLO, _TEAM, _NEXT = "¤service¤", "¤slo¤", "¤team¤", "¤next¤"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One story of one SLO: lines of `input_series` and of `promql_expr_test`, each ending a line."""
+    """One story of one SLO: lines of `input_series`, of `promql_expr_test` and of `alert_rule_test`, each ending a line."""
 
     step: int
     name: str
     inputs: str
     expects: str
+    pages: str
 
 
 @dataclass(frozen=True)
 class Subject:
     """One SLO under test: its series, its stories, and how its alerts and records are labelled.
 
-    `watched`: TelemetryAbsent speaks of it. `sloth`: it is recorded under Sloth's names too. `stages`: of a chain.
+    `watched`: TelemetryAbsent speaks of it. `sloth`: it is recorded under Sloth's names too. `links`: of its pages; None if their text is
+    not compared. `stages`: of a chain.
     """
 
     slo: SLO
     tiers: tuple[Tier, ...]
     watched: bool
     sloth: bool
+    links: Links | None = None
     stages: tuple[SLO, ...] = ()
 
     @cached_property
@@ -115,17 +121,20 @@ class Subject:
             self.tiers,
             self.watched,
             self.sloth,
+            self.links,
         )
         steps, text = _of_shape(shape)
-        told = text.replace(_SERVICE, slo.service).replace(_SLO, slo.name).replace(_TEAM, slo.team).split(_NEXT)
-        return [Block(step, name, told[2 * at], told[2 * at + 1]) for at, (step, name) in enumerate(steps)]
+        for mark, name in ((_SERVICE, slo.service), (quote(_SERVICE), slo.service), (_SLO, slo.name), (_TEAM, slo.team)):
+            text = text.replace(mark, name)
+        told = text.split(_NEXT)
+        return [Block(step, name, *told[3 * at : 3 * at + 3]) for at, (step, name) in enumerate(steps)]
 
 
 @lru_cache(maxsize=256)
 def _of_shape(shape: Subject) -> tuple[list[tuple[int, str]], str]:
     """Return (step, name) of each story and all their text with marks between the parts."""
     blocks = list(_blocks(shape))
-    return [(one.step, one.name) for one in blocks], _NEXT.join(part for one in blocks for part in (one.inputs, one.expects))
+    return [(one.step, one.name) for one in blocks], _NEXT.join(part for one in blocks for part in (one.inputs, one.expects, one.pages))
 
 
 def _blocks(subject: Subject) -> Iterator[Block]:
@@ -138,17 +147,20 @@ def _blocks(subject: Subject) -> Iterator[Block]:
         for minute, firing in one.firing:
             expects += _alerts(subject, one, minute, firing)
         for minute, figures in one.figures:
-            expects += _figures(subject, minute, figures)
+            expects += _figures(subject, minute, figures, labels=one.scenario.labels)
         for minute, ratios in one.sloth if subject.sloth else ():
             expects += _sloth(subject, minute, ratios)
-        yield Block(one.scenario.step, one.scenario.name, _text(inputs), _text(expects))
+        said: Iterable[str] = ()
+        if one.pages and subject.links is not None:
+            said = page_lines(subject.slo, subject.tiers, subject.alert_labels, one.firing[-1][0], one.pages, subject.links)
+        yield Block(one.scenario.step, one.scenario.name, _text(inputs), _text(expects), _text(list(said)))
 
 
 def _recorded_elsewhere(subject: Subject, one: Expected) -> Iterator[tuple[str, Mapping[str, str], str]]:
     """Yield what the rules of another service, and of another SLO of this one, would have recorded: nobody may read it."""
     windows = [format_duration(window) for window in recorded_windows(subject.slo, subject.tiers)]
     if one.scenario.step > 1:  # the story in which hours are added up
-        helpers = [stem.format(window=window) for stem in (names.SLO_BAD, names.SLO_TOTAL) for window in (HOURLY, RUNNING)]
+        helpers = [stem.format(window=window) for stem in (names.SLO_BAD, names.SLO_TOTAL) for window in ("1h", HOURLY, RUNNING)]
         found = [*helpers, names.SLO_HOUR_START]
     elif one.absent_at is not None:
         found = [names.SLO_TOTAL.format(window=window) for window in ("5m", "1h")]
@@ -163,7 +175,7 @@ def _recorded_elsewhere(subject: Subject, one: Expected) -> Iterator[tuple[str, 
 
 
 def _text(lines: Sequence[str]) -> str:
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, ""]) if lines else ""
 
 
 def _told(subject: Subject, scenario: Scenario) -> Iterator[tuple[str, Mapping[str, str], str]]:
@@ -208,12 +220,14 @@ def _alerts(subject: Subject, one: Expected, minute: int, firing: Sequence[tuple
         yield f"          - {{labels: {quoted(_labels({names.TIER: tier}))}, value: {counted[tier]}}}"
 
 
-def _figures(subject: Subject, minute: int, figures: Sequence[Figure]) -> Iterator[str]:
+def _figures(subject: Subject, minute: int, figures: Sequence[Figure], *, labels: bool) -> Iterator[str]:
+    """Yield what is recorded at `minute`: with all labels where the story is about them, else by name and group."""
     records = "|".join(dict.fromkeys(record for record, _, _ in figures))
-    yield from _recorded(f'__name__=~"{records}", {subject.of}', minute)
+    by = () if labels else ("record", *subject.slo.group_by)
+    yield from _recorded(f'__name__=~"{records}", {subject.of}', minute, by)
     for record, group, value in figures:
-        labels = subject.record_labels if record in SHARED and subject.sloth else subject.own_labels
-        yield f"          - {{labels: {quoted(_labels(subject.with_group({'record': record, **labels}, group)))}, value: {_number(value)}}}"
+        own = {} if by else subject.record_labels if record in SHARED and subject.sloth else subject.own_labels
+        yield f"          - {{labels: {quoted(_labels(subject.with_group({'record': record, **own}, group)))}, value: {_number(value)}}}"
 
 
 def _sloth(subject: Subject, minute: int, figures: Sequence[tuple[str, str, float]]) -> Iterator[str]:
@@ -230,8 +244,9 @@ def _sloth(subject: Subject, minute: int, figures: Sequence[tuple[str, str, floa
         yield f"          - {{labels: {quoted(_labels(labels))}, value: {_number(value)}}}"
 
 
-def _recorded(matchers: str, minute: int) -> Iterator[str]:
+def _recorded(matchers: str, minute: int, by: Sequence[str] = ()) -> Iterator[str]:
     named = f'label_replace({{{matchers}}}, "record", "$1", "__name__", "(.+)")'
+    named = f"sum by ({', '.join(by)}) ({named})" if by else named
     yield f"      - expr: {quoted(f'round({named}, {ROUNDED:f})')}"
     yield f"        eval_time: {minute}m"
     yield "        exp_samples:"

@@ -171,30 +171,35 @@ class _About:
     now: float
 
     def facts(self, tier: Tier) -> Facts:
-        bad, total = self.counts.window(tier.long, self.group)
-        return self._said(bad / total, self.counts.remaining(self.group))
+        ratio = _ratio(self.counts.window(tier.long, self.group))
+        return self._said(ratio, ratio, self.counts.remaining(self.group))
 
-    def said_of_the_hour(self, left: float) -> Facts:
-        bad, total = self.counts.window(HOUR, self.group)
-        return self._said(bad / total if total > 0 else 0.0, left)
+    def policy_facts(self, left: float) -> Facts:
+        """Return what is said of a budget that runs low: the pace of the last hour, the error ratio of the period."""
+        return self._said(_ratio(self.counts.window(HOUR, self.group)), _ratio(self.counts.period(self.group)), left)
 
-    def _said(self, ratio: float, left: float) -> Facts:
+    def _said(self, pace: float, ratio: float, left: float) -> Facts:
         slo, labels = self.slo, _labels(self.slo, self.group)
-        burn = ratio / float(slo.budget)
+        burn = pace / float(slo.budget)
         revision = labels.get(names.REVISION, "")
-        lasts = humanize_duration(left * slo.period_seconds / burn) if burn else "never at this rate"
+        lasts = humanize_duration(left * slo.period_seconds / burn) if burn else "nothing burns now"
         return Facts(
             burn_rate=f"{burn:.1f}",
             error_ratio=f"{ratio * 100:.4g}%",
             budget_left=f"{left * 100:.4g}%" if left > 0 else "exhausted",
             time_to_exhaustion=lasts if left > 0 else "exhausted",
             revision=revision or "all",
-            who=" ".join([slo.service, *self.group]),
+            who=" ".join([slo.service, *filter(None, self.group)]),
             action_taken=action_taken(slo.service, self.source, self.now),
             dashboard_revision=revision or "$__all",
             from_ms=f"{(self.now - HOUR) * 1000:.0f}",
             to_ms=f"{self.now * 1000:.0f}",
         )
+
+
+def _ratio(counted: tuple[float, float]) -> float:
+    bad, total = counted
+    return bad / total if total > 0 else 0.0
 
 
 def _policy(about: _About, links: Links) -> list[FiringAlert]:
@@ -206,7 +211,7 @@ def _policy(about: _About, links: Links) -> list[FiringAlert]:
     for step in slo.budget_policy:
         if left < float(step.below):
             labels = words.alert_labels(slo, "ticket", words.policy_tier(step)) | _labels(slo, about.group)
-            texts = words.policy_annotations(slo, step, about.said_of_the_hour(left), links)
+            texts = words.policy_annotations(slo, step, about.policy_facts(left), links)
             alerts.append(FiringAlert(words.BUDGET_LOW, labels, texts))
     return alerts
 

@@ -46,6 +46,18 @@ CASES = [
         False,
     ),
     (
+        "a burn upstream does not hide why promotions are frozen below",
+        FRESHNESS,
+        burn("shop", "availability", "policy-freeze") | {"severity": "ticket"},
+        False,
+    ),
+    (
+        "a page about no SLO silences no ticket about none",
+        {"alertname": "NodeDown", "severity": "page"},
+        {"alertname": "DiskFillsUp", "severity": "ticket"},
+        False,
+    ),
+    (
         "a strong step of the policy silences the weak one",
         {**PAGE, "severity": "ticket", "tier": "policy-freeze"},
         {**PAGE, "severity": "ticket", "tier": "policy-warn"},

@@ -145,3 +145,10 @@ def test_no_page_is_longer_than_25_lines_or_wider_than_80_columns(alerts):
 
     assert len(lines) <= 25
     assert all(len(line) <= 80 or line.startswith(("Runbook", "Dashboard")) for line in lines)
+
+
+def test_a_budget_that_nobody_knows_is_not_said_to_be_left():
+    unknown = dict.fromkeys(("burn_rate", "error_ratio", "budget_left", "time_to_exhaustion"), "unknown")
+    page = render_page({"status": "firing", "alerts": [{"status": "firing", "labels": LABELS, "annotations": {**ANNOTATIONS, **unknown}}]})
+
+    assert "Budget     unknown\n" in page

@@ -189,6 +189,39 @@ def test_every_vendor_is_sent_the_budget_left_and_the_time_until_it_is_gone(tmp_
     assert sent["/hook"][0]["Authorization"] == "Bearer secret-hook"
 
 
+def test_a_headline_is_about_what_still_fires_and_an_alert_that_says_nothing_has_one_too(tmp_path):
+    for name in ("pagerduty", "opsgenie"):
+        (tmp_path / name).write_text("key")
+    with vendors() as server:
+        (tmp_path / "slack").write_text(f"{server.url}/slack")
+        everywhere = {
+            "pagerduty": {"routing_key_file": str(tmp_path / "pagerduty"), "url": f"{server.url}/pagerduty"},
+            "slack": {"api_url_file": str(tmp_path / "slack"), "channel": "#on-call"},
+            "opsgenie": {"api_key_file": str(tmp_path / "opsgenie"), "url": f"{server.url}/"},
+        }
+        delays = {"group_wait": "1s", "downstream_group_wait": "1s", "group_interval": "1s"}
+        routing = parse_routing({"receivers": {"all": everywhere}, "default": {"page": ["all"]}, "delays": delays})
+        with alertmanager(render_routing(CHAIN, routing), tmp_path) as url:
+            slos = ("availability", "other")
+            two = [{"labels": burn("shop", slo), "annotations": {"summary": f"{slo} burns"}} for slo in slos]
+            post_alerts(url, [*two, {"labels": {"alertname": "Strange", "severity": "page"}}])
+            assert until(lambda: len(server.bodies) >= 6), (tmp_path / "log").read_text()[-2000:]
+            first = {path: {str(body) for one, _, body in server.bodies if one == path} for path, _, _ in server.bodies}
+            post_alerts(url, [{**two[0], "endsAt": datetime.now(UTC).isoformat()}])
+
+            def later() -> list[dict]:
+                said = [body["attachments"][0] for path, _, body in server.bodies if path == "/slack"]
+                return [one for one in said if "Over: " in one["text"]]
+
+            assert until(later)
+
+    for path in ("/pagerduty", "/slack", "/v2/alerts"):
+        titles = [said for said in first[path] if "'Strange'" in said]
+        assert titles, f"{path} is told of the stranger by its name"
+    assert later()[0]["title"] == "other burns"
+    assert later()[0]["text"].splitlines()[0] == "Over: availability burns"
+
+
 def test_a_cascade_whose_effects_fire_before_their_cause_is_one_page(tmp_path):
     delays = Delays(group_wait="1s", downstream_group_wait="3s", ticket_group_wait="4s", group_interval="1s")
     stages = [

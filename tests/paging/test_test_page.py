@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mlops_obs.adapters import alertmanager as adapter
+from mlops_obs.adapters.alertmanager import alertmanager_of
 from mlops_obs.cli.page import app
-from mlops_obs.errors import TelemetryUnavailable
+from mlops_obs.errors import PlatformError, TelemetryUnavailable
 from mlops_obs.paging.page import is_page, render_page
 
 ENVIRONMENT = """
@@ -87,3 +89,12 @@ def test_nobody_at_the_address_is_one_line(tmp_path: Path) -> None:
     error = send(tmp_path, "http://127.0.0.1:1").exception
 
     assert str(error) == "http://127.0.0.1:1/alerts: does not answer: connection refused; check that it runs [OBS-PAGE-002]"
+
+
+def test_a_broken_address_and_a_server_that_is_no_prometheus_are_one_line_each(monkeypatch) -> None:
+    with pytest.raises(TelemetryUnavailable, match="is not an address"):
+        alertmanager_of("http://[::1")
+    for said in ({"data": []}, {"data": {"activeAlertmanagers": ["x"]}}, [1], {"data": {"activeAlertmanagers": None}}):
+        monkeypatch.setattr(adapter, "_call", lambda *_, said=said: said)
+        with pytest.raises(PlatformError, match="OBS-PAGE-003"):
+            alertmanager_of("http://127.0.0.1:1")

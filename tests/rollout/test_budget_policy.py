@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -130,11 +131,18 @@ def test_an_unknown_budget_starts_no_freeze_and_ends_none(tmp_path):
     never_seen = world.run(240)
 
     state = RolloutState(
-        id="x", spec=never_seen.spec, created_at=0.0, stable="v1", deployed=True, desired={"v1": 100}, previous={"v1": 100}, frozen_at=5.0
-    )
-    unknown = Budget(unknown=("the error budget of drift cannot be read: 503",), watched=("drift",))
+        id="x", spec=never_seen.spec, created_at=0.0, stable="v1", deployed=True, desired={"v1": 100}, previous={"v1": 100}, frozen_at=5.0,
+        policy={"drift": "freeze"},
+    )  # fmt: skip
+    unknown = Budget(unknown=("the error budget of drift cannot be read: 503",), watched=("drift", "latency"), unread=("drift",))
     kept = decide(state, Seen({"v1": 100}, Verdict("undecided", "no traffic yet"), budget=unknown), 9.0)
+    still = decide(kept.state, Seen({"v1": 100}, Verdict("undecided", "no traffic yet"), budget=unknown), 10.0)
+    others = replace(unknown, unread=("latency",))
+    thawed = decide(still.state, Seen({"v1": 100}, Verdict("undecided", "no traffic yet"), budget=others), 11.0)
 
+    assert (still.action, still.state.policy) == (None, {"drift": "freeze"})
+    assert thawed.state.frozen_at is None, "drift can be read again and asks for nothing; latency never asked for a freeze"
+    assert isinstance(thawed.action, SetWeights)
     assert never_seen.phase == "Promoted"
     assert "nothing is counted for drift" in never_seen.budget
     assert (kept.action, kept.state.phase) == (None, "Holding")
@@ -308,6 +316,7 @@ def test_a_burn_that_cannot_be_told_by_revision_is_nobodys_own(indicator):
     assert own_burn(ScriptedCounters(), make_slo(indicator=indicator), spec, Arms("v1", "v2", True, 1.0), 1.0, 60.0) is None
 
 
+AWAY = Budget(unknown=("away",), watched=("availability",), unread=("availability",))
 frozen_weather = st.tuples(
     st.sampled_from(("undecided", "accepted", "unknown")),
     st.sampled_from(("open", "frozen", "unknown")),
@@ -326,7 +335,7 @@ def test_traffic_never_rises_while_a_budget_is_frozen_unless_a_person_says_so(da
         now += 1.0
         # What cannot be read leaves a freeze as it was.
         frozen = sky == "frozen" or (frozen and sky == "unknown")
-        budget = {"open": NO_BUDGET, "frozen": Budget(rungs, watched=("a",)), "unknown": Budget(unknown=("away",), watched=("a",))}[sky]
+        budget = {"open": NO_BUDGET, "frozen": Budget(rungs, watched=("a",)), "unknown": AWAY}[sky]
         requests = (Request(int(now), request, "ada", "", now),) if request else ()
         share = target._weights.get("v2", 0)
         decision = decide(state, Seen(target.weights(), Verdict(verdict, verdict), requests, budget=budget), now)
@@ -360,3 +369,118 @@ def test_a_canary_that_is_worse_than_stable_but_within_the_objective_burns_nothi
 
     assert {float(objective): burn.proven for objective, burn in burns.items()} == {0.5: False, 0.95: True}
     assert burns[generous.objective].log10_e_peak >= burns[generous.objective].log10_bound, "it is worse than stable for sure"
+
+
+def burning_canary(*, stable=(40, 1), canary=(40, 20), threshold=0.25, seconds=120, **changes):
+    """Return counters and the evidence of a canary whose requests are bad, as (all, bad) in two seconds."""
+    counters, began = ScriptedCounters(), 1_000_000.0
+    for second in range(0, seconds + 2, 2):
+        for revision, (total, bad) in (("v1", stable), ("v2", canary)):
+            bound = threshold if revision == "v2" else 0.25
+            counters.add_requests(SERVICE, revision, total=total, errors=bad, slow=bad, threshold=bound)
+        counters.scrape(began - 2 + second)
+    spec = Rollout(service=SERVICE, canary="v2", package="/p", **changes)
+    return counters, spec, Arms("v1", "v2", True, began), began
+
+
+LATENCY = {"type": "latency", "threshold": "250ms"}
+
+
+def test_a_canary_without_the_bucket_of_a_latency_objective_is_not_slow_but_unjudged():
+    slo = make_slo(indicator=LATENCY)
+    (counters, *slow), (others, *missing) = burning_canary(), burning_canary(canary=(40, 0), threshold=0.5)
+
+    assert own_burn(counters, slo, *slow, slow[-1] + 120).proven
+    assert own_burn(others, slo, *missing, missing[-1] + 120) is None
+
+
+def test_a_revision_of_the_same_name_in_another_service_is_not_the_canary():
+    counters, spec, arms, began = burning_canary(canary=(40, 1))
+    wide = make_slo(indicator={"type": "availability", "total": "calls_total", "bad": 'calls_total{outcome="error"}'})
+    for service, bad in ((SERVICE, 1), ("somebody-else", 30)):
+        for revision in ("v1", "v2"):
+            for second in range(0, 122, 2):
+                labels = {"service": service, "revision": revision, "outcome": "error"}
+                counters._samples.setdefault(("calls_total", tuple(sorted(labels.items()))), []).append(
+                    (began - 2 + second, float(second * (bad if revision == "v2" else 1)))
+                )
+                fine = {**labels, "outcome": "ok"}
+                counters._samples.setdefault(("calls_total", tuple(sorted(fine.items()))), []).append((began - 2 + second, 40.0 * second))
+
+    burn = own_burn(counters, wide, spec, arms, began, began + 120)
+
+    assert burn.canary_total > 1_000
+    assert not burn.proven
+
+
+def test_what_a_canary_did_while_it_warmed_up_is_not_held_against_it():
+    for warm_up, proven in ((None, True), ("60s", False)):
+        counters, spec, arms, began = burning_canary(seconds=60, **({"warm_up": warm_up} if warm_up else {}))
+        for second in range(62, 122, 2):
+            for revision in ("v1", "v2"):
+                counters.add_requests(SERVICE, revision, total=40, errors=0)
+            counters.scrape(began - 2 + second)
+
+        assert own_burn(counters, make_slo(), spec, arms, began, began + 118).proven is proven
+
+
+def test_a_clock_that_is_set_back_makes_no_old_reading_current():
+    counters = ScriptedCounters()
+    counters.add(LEFT, {"service": SERVICE, "slo": "availability"}, 0.5)
+    counters.scrape(999.0)
+    counters.scrape(999_990.0)
+    watch = BudgetWatch(SERVICE, [make_slo()], counters)
+    spec, arms = Rollout(service=SERVICE, canary="v2", package="/p"), Arms("v1", "v2", True, None)
+
+    watch.look(spec, arms, None, 1_000_000.0)
+    watch.look(spec, arms, None, 1_000.0)
+
+    assert counters.queries == 2
+
+
+def test_a_clock_that_is_set_back_during_a_freeze_does_not_bring_the_deadline_nearer():
+    spec = Rollout(service=SERVICE, canary="v2", package="/p", deadline=600.0, on_inconclusive="rollback")
+    weights = {"v1": 80, "v2": 20}
+    state = RolloutState(
+        id="x", spec=spec, created_at=0.0, stable="v1", deployed=True, desired=weights, previous=weights, step=0, began_at=1.0,
+        step_started_at=1.0, frozen_at=90_000.0, policy={"availability": "freeze"},
+    )  # fmt: skip
+
+    decided = decide(state, Seen(weights, Verdict("undecided", "so far"), budget=NO_BUDGET), 120.0)
+
+    assert (decided.state.goal, decided.action) == ("forward", None)
+
+
+def test_slos_that_may_roll_back_share_alpha_although_only_one_asks_today():
+    counters, spec, arms, began = burning_canary()
+    slos = [make_slo(), make_slo(name="second"), make_slo(name="third", budget_policy=POLICY[:2])]
+    for slo, left in zip(slos, (-1.0, 0.9, 0.9), strict=True):
+        counters.add(LEFT, {"service": SERVICE, "slo": slo.name}, left)
+    counters.scrape(began + 120)
+
+    found = BudgetWatch(SERVICE, slos, counters).look(spec, arms, began, began + 120)
+
+    assert found.own["availability"].log10_bound == pytest.approx(2.301, abs=0.001)  # 2 / 0.01
+
+
+def test_a_counter_that_is_no_number_takes_no_other_budget_with_it():
+    counters, spec, arms, began = burning_canary()
+    counters.add(LEFT, {"service": SERVICE, "slo": "availability"}, -1.0)
+    counters.add_requests(SERVICE, "v2", errors=float("nan"))
+    counters.scrape(began + 120)
+
+    found = BudgetWatch(SERVICE, [make_slo()], counters).look(spec, arms, began, began + 120)
+
+    assert (found.freeze != "", found.rollback) == (True, "")
+    assert "whose burn it is cannot be told for availability" in found.unknown[0]
+
+
+def test_gpu_time_that_the_training_of_a_canary_wastes_is_no_reason_to_turn_it_back():
+    counters, spec, arms, began = burning_canary()
+    for second in range(0, 122, 2):
+        for revision, wasted in (("v1", 1.0), ("v2", 1.9)):
+            for phase, seconds in (("compute", 2.0 - wasted), ("data_wait", wasted)):
+                counters.add(names.TRAINING_TIME.name, {"service": SERVICE, "revision": revision, "phase": phase}, seconds * 100)
+        counters.scrape(began + 122 + second)
+
+    assert own_burn(counters, make_slo(indicator={"type": "training"}), spec, arms, began + 122, began + 242) is None

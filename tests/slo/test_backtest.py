@@ -23,7 +23,7 @@ from mlops_obs.errors import ObsError, UsageError
 from mlops_obs.paging.plan import plan_of
 from mlops_obs.paging.replay import Stretch, pages
 from mlops_obs.paging.routing import Delays
-from mlops_obs.slo.backtest import Incident, outage_seconds, propose, recommend, score, tier_set
+from mlops_obs.slo.backtest import Incident, concerned, outage_seconds, propose, recommend, score, tier_set
 from mlops_obs.slo.recordings import from_counts
 from mlops_obs.slo.replay import alerts_of, held, raw_windows
 from mlops_obs.slo.spec import SLO
@@ -253,6 +253,61 @@ def test_no_file_makes_a_traceback(tmp_path, text):
         (tmp_path / name).write_text(text, encoding="utf-8", errors="surrogatepass")
         with suppress(ObsError):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("1760000400,1,10,7", "too many columns"),
+        ("1760000400,1e300,1e308", "more events than can be counted"),
+        ("1760000400,few,10", "'few' is not a number"),
+        ("yesterday,1,10", "'yesterday' is no time"),
+    ],
+)
+def test_a_wrong_row_is_told_in_words_and_not_in_pythons(tmp_path, row, said):
+    (tmp_path / "h.csv").write_text(f"time,bad,total\n{row}\n")
+
+    with pytest.raises(HistoryErrors, match=said):
+        read_history(tmp_path / "h.csv", [AVAILABILITY], [])
+
+
+def test_a_sample_without_its_time_is_told_in_words(tmp_path):
+    (tmp_path / "h.om").write_text("requests_total 5\n")
+
+    with pytest.raises(HistoryErrors, match="a value or its time is missing"):
+        read_history(tmp_path / "h.om", [AVAILABILITY], [])
+
+
+@pytest.mark.parametrize("moment", ["nan", "inf", "1e300", "soon"])
+def test_a_start_that_is_no_moment_is_refused(tmp_path, moment):
+    (tmp_path / "s.yaml").write_text(SPEC)
+
+    result = CliRunner().invoke(app, ["backtest", str(tmp_path / "s.yaml"), "--from", "http://127.0.0.1:9", "--start", moment])
+
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.code == "OBS-CLI-001"
+
+
+def test_a_prometheus_is_not_asked_for_decades():
+    with pytest.raises(UsageError, match="OBS-HIST-005"):
+        read_prometheus("http://127.0.0.1:9", [AVAILABILITY], [], 0.0, 1_760_000_400.0)
+
+
+def test_a_history_of_one_moment_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text(SPEC)
+    (tmp_path / "h.csv").write_text("time,bad,total\n1760000400,1,10\n")
+
+    result = CliRunner().invoke(app, ["backtest", str(tmp_path / "s.yaml"), "--from", str(tmp_path / "h.csv")])
+
+    assert isinstance(result.exception, UsageError)
+    assert "the history is a single moment" in str(result.exception)
+
+
+def test_an_incident_of_another_service_or_time_is_no_miss():
+    mine = Incident(1_000, 2_000, "shop", "a")
+    others = [Incident(1_000, 2_000, "bank"), Incident(1_000, 2_000, "shop", "b"), Incident(0, 10, "shop"), Incident(9_000, 9_001)]
+
+    assert concerned([*others, mine, Incident(1_500, 1_600)], [AVAILABILITY], 500, 5_000) == [mine, Incident(1_500, 1_600)]
 
 
 def test_incidents_are_read_in_both_kinds_of_time(tmp_path):

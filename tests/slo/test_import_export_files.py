@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from mlops_obs.adapters.files import load_slos
@@ -186,6 +187,18 @@ def test_rules_are_exported_as_a_file_or_as_a_resource(folder, form, promtool):
     else:
         assert "kind: PrometheusRule" in text
         assert 'prometheus: "k8s"' in text
+
+
+def test_printed_rules_of_several_services_are_one_file_because_prometheus_reads_one_document(folder):
+    Path("other.yaml").write_text(Path("credit-risk.yaml").read_text().replace("service: credit-risk", "service: other"))
+
+    done = obs("export", "prometheus", "credit-risk.yaml", "other.yaml")
+
+    (rules,) = yaml.safe_load_all(done.stdout)
+    assert {one["name"].removesuffix("-telemetry") for one in rules["groups"] if one["name"].endswith("-telemetry")} == {
+        "credit-risk",
+        "other",
+    }
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(["grafana"], "unknown format"), (["prometheus", "--label", "x"], "is not key=value")])

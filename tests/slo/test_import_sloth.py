@@ -235,6 +235,7 @@ def test_an_slo_with_a_plugin_is_left_out_and_the_others_come():
         ({"alerting": {}}, "alerting has no name"),
         ({"alerting": {"name": "x", "page_alert": {"disable": "maybe"}}}, "disable is neither true nor false"),
         ({"labels": {"a": ["b"]}}, "a is not text"),
+        ({"labels": {"__name__": "up"}}, "has __name__, which is no label name"),
     ],
 )
 def test_what_sloth_refuses_is_refused_with_what_to_write(changes, said):

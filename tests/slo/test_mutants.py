@@ -72,7 +72,7 @@ def test_equivalents_are_few_and_each_has_its_reason():
 
     assert 0 < len(same) < 0.2 * len(told)
     assert all(len(reason) > 20 for _, reason in same)
-    assert {one.kind for one, _ in same} <= {"matcher", "label", "function", "operator", "number"}
+    assert {one.kind for one, _ in same} <= {"matcher", "label", "function", "operator", "number", "window", "condition"}
     assert not [one for one, _ in same if one.kind == "label" and one.after], "a wrong value of a label is never the same"
 
 

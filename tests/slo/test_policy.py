@@ -84,3 +84,33 @@ def test_what_cannot_be_read_is_unknown_and_says_why():
     assert (silent.remaining, away.remaining) == (None, None)
     assert "nothing is counted for availability" in silent.problem
     assert "503 from Prometheus" in away.problem
+
+
+def record(counters, name, value, **labels):
+    counters.add(name, {"service": "shop", "slo": "availability", **labels}, value)
+
+
+def test_of_two_recordings_the_emptier_budget_counts_and_one_that_is_no_number_is_unknown():
+    counters, broken = ScriptedCounters(), ScriptedCounters()
+    record(counters, names.SLO_BUDGET_REMAINING, 0.9, cluster="a")
+    record(counters, names.SLO_BUDGET_REMAINING, 0.05, cluster="b")
+    record(broken, names.SLO_BUDGET_REMAINING, float("nan"))
+    for one in (counters, broken):
+        one.scrape(NOW - 10)
+
+    assert read_standing(make(), counters, NOW).remaining == 0.05
+    assert read_standing(make(), broken, NOW).remaining is None
+
+
+def test_a_budget_that_the_rules_have_not_recorded_is_not_a_full_one():
+    promql = {"type": "ratio", "bad": "sum(increase(bad[{{.window}}]))", "total": "sum(increase(all[{{.window}}]))"}
+    counters = ScriptedCounters()
+    for window in ("5m", "1h", "30d"):
+        record(counters, names.SLO_TOTAL.format(window=window), 1_000.0)
+        record(counters, names.SLO_BAD.format(window=window), 900.0)
+    for second in range(0, 3_600, 60):
+        counters.add_requests("shop", "v1", total=10, errors=9)
+        counters.scrape(NOW - 3_600 + second)
+
+    assert read_standing(make(indicator=promql), counters, NOW).remaining is None
+    assert read_standing(make(), counters, NOW).remaining < 1, "counted from raw samples"

@@ -354,3 +354,37 @@ def test_a_budget_that_runs_low_is_told_once_per_step_with_every_template_filled
     assert 'time_to_exhaustion="24m 0s"' in output
     assert 'time_to_exhaustion="nothing burns now"' in output
     assert not [word for word in ("{{", "%!", "<error", "<nil>", "NaN") if word in output], output
+
+
+def test_a_calendar_period_begins_with_a_full_budget_and_not_with_an_unknown_one(promtool, tmp_path):
+    one = slo(indicator={"type": "availability"}, period="week", objective="0.99")
+    base, monday = 'mlops_obs_requests_total{service="shop",stage="ingress",outcome=', 4 * 24 * 60
+    series = {f'{base}"ok"}}': f"0+90x{monday + 10}", f'{base}"error"}}': f"0+10x{monday + 10}"}
+    asked = "round(min without (team) (slo:error_budget_remaining:ratio), 0.01)"
+    of = '{service="shop", slo="a"}'
+
+    recorded(promtool, tmp_path, [one], series, [(asked, f"{monday + 2}m", {of: 1}), (asked, f"{monday + 6}m", {of: 0.94})])
+
+
+def test_the_text_of_an_alert_names_every_label_of_its_group_even_one_that_holds_a_quote(promtool, tmp_path):
+    calls = {"type": "availability", "total": "calls_total", "bad": 'calls_total{code="500"}'}
+    one = slo(indicator=calls, period="1d", group_by=["zone", "pod"])
+    base = 'calls_total{zone="north",pod="a\\"b",code='
+    series = [{"series": f'{base}"200"}}', "values": "0+50x120"}, {"series": f'{base}"500"}}', "values": "0+50x120"}]
+    told = [{"eval_time": "2h", "alertname": "AvailabilityBudgetBurn", "exp_alerts": []}]
+    (tmp_path / "rules.yaml").write_text(render_rules([one]))
+    cases = {"rule_files": ["rules.yaml"], "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": told}]}
+    (tmp_path / "cases.yaml").write_text(json.dumps({**cases, "evaluation_interval": "1m"}))
+
+    # Expecting nothing makes promtool print what it got, texts included.
+    _, output = promtool("test", "rules", tmp_path / "cases.yaml")
+
+    assert 'summary="shop north a\\"b: a burns' in output
+    assert "<error" not in output, output
+    assert 'budget_left="unknown"' not in output
+
+
+def test_the_head_of_a_rule_file_says_what_its_times_leave_out():
+    head = render_rules([slo(indicator={"type": "availability"})]).partition("groups:")[0]
+
+    assert "up to 5 minutes more for windows over 1h, and one interval each until it is scraped, counted and judged" in head

@@ -49,6 +49,36 @@ def test_a_format_or_label_that_means_nothing_is_refused(spec, arguments):
     assert "OBS-CLI-001" in str(done.exception)
 
 
+def test_files_stay_in_the_folder_that_is_named_as_a_dot(spec, monkeypatch):
+    (spec / "generated").mkdir()
+    monkeypatch.chdir(spec / "generated")
+
+    done = RUN.invoke(slo_command.app, ["render", "../shop.yaml", "--out", "."])
+
+    assert done.exit_code == 0, done.exception
+    assert {path.name for path in spec.iterdir()} == {"shop.yaml", "generated", "tests"}
+    assert (spec / "generated" / "shop-rules.yaml").is_file()
+
+
+def test_a_generated_file_that_is_no_text_is_not_current_and_is_written_anew(spec):
+    RUN.invoke(slo_command.app, ["render", "slo/shop.yaml"])
+    (spec / "generated" / "shop-rules.yaml").write_bytes(b"\xff\x00")
+
+    checked = RUN.invoke(slo_command.app, ["render", "slo/shop.yaml", "--check"])
+    written = RUN.invoke(slo_command.app, ["render", "slo/shop.yaml"])
+
+    assert "not current: slo/generated/shop-rules.yaml" in str(checked.exception)
+    assert written.exit_code == 0, written.exception
+
+
+@pytest.mark.parametrize("interval", ["10m", "2m", "45s", "7s"])
+def test_an_interval_at_which_five_minute_counts_overlap_or_leave_events_out_is_refused(spec, interval):
+    done = RUN.invoke(slo_command.app, ["render", "slo/shop.yaml", "--interval", interval])
+
+    assert isinstance(done.exception, ObsError)
+    assert "leaves 5-minute counts out" in str(done.exception)
+
+
 def test_the_tests_of_a_spec_pass_and_those_of_a_changed_rule_fail_with_what_promtool_says(spec, promtool):
     rendered = RUN.invoke(slo_command.app, ["test", "slo/shop.yaml", "-o", "json"])
     RUN.invoke(slo_command.app, ["render", "slo/shop.yaml"])

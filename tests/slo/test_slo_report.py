@@ -185,3 +185,11 @@ def test_without_prometheus_raw_samples_of_the_embedded_engine_are_counted(tmp_p
 
     text = (tmp_path / "out" / "2026-11-web.md").read_text().replace("\u202f", " ")
     assert "1 of 11 900 events" in text
+
+
+@pytest.mark.parametrize("counts", [{}, {"availability": {(): slots([0.0] * 9, [0.0] * 9)}}], ids=["absent", "idle"])
+def test_a_month_without_an_event_is_no_success(counts):
+    html = render_slo_report(make_report("web", "2026-11", [make()], ScriptedHistory(counts), END + 1.0))
+
+    assert '<div class="warn"><dd>0 / 0</dd>' in html
+    assert "No event was counted, so no objective can be judged." in plain(html)

@@ -90,6 +90,53 @@ def test_each_mistake_has_its_code(tmp_path, change, code):
     assert all(line.endswith(f"[{code}]") for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("team: web", "team: 12"), "team 12 is not text; put it in quotes"),
+        (("0.999\n", "0.999\n    period: 30\n"), "period 30 is not text; write text, in quotes"),
+        (("0.999\n", "0.999\n    replan: perhaps\n"), "replan 'perhaps' is neither true nor false; write true or false"),
+        (("0.999\n", "0.999\n    min_bad_events: 0\n"), "min_bad_events 0 is too small; write 1 or more"),
+        (("0.999\n", "0.999\n    upstream: serve\n"), "upstream 'serve' is not a list; write for example"),
+        (("0.999\n", "0.999\n    labels: [x]\n"), "labels is not a mapping; write keys and values"),
+        (("0.999\n", "0.999\n    statistical_bound: maybe\n"), "statistical_bound 'maybe' is not known; write 'auto', 'on' or 'off'"),
+        (("type: availability", "type: latency, histogram: h, threshold: 1s, buckets: [a]"), "buckets 'a' is not a number; write"),
+        (("service: shop", "service: platform"), "service platform would write over the rules of the platform itself"),
+    ],
+)
+def test_each_mistake_says_what_is_written_and_what_to_write(tmp_path, change, said):
+    (line,) = mistakes(tmp_path, GOOD.replace(*change))
+
+    assert said in line
+    assert line.endswith("[OBS-SLO-005]")
+
+
+def test_a_wrong_field_hides_no_mistake_between_others(tmp_path):
+    text = HEAD + (
+        "  - {name: a, objective: 99, severities: [], period: 7d, time_zone: Asia/Tokyo, group_by: [le], indicator: {type: availability}}\n"
+        '  - {name: b, objective: 99, indicator: {type: ratio, bad: "rate(x[{{.window}}]", total: "rate(x[{{.window}}])"}}\n'
+        "  - {name: c, objective: 0.3, severities: [ticket], indicator: {type: drift}}\n"
+    )
+
+    codes = [line.rpartition("[")[2].rstrip("]") for line in mistakes(tmp_path, text)]
+
+    assert sorted(codes) == ["OBS-PQL-001", "OBS-SLO-003", "OBS-SLO-003", "OBS-SLO-005", "OBS-SLO-005", "OBS-SLO-008", "OBS-SLO-010"]
+
+
+def test_a_wrong_period_is_no_mistake_of_its_zone_and_tiers(tmp_path):
+    (line,) = mistakes(tmp_path, GOOD.replace("0.999\n", "0.999\n    period: monthly\n    time_zone: Asia/Tokyo\n"))
+
+    assert "period 'monthly' is not a duration" in line
+
+
+def test_a_folder_stands_for_its_files_with_either_ending(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yml").write_text(GOOD.replace("shop", "bank"))
+    (tmp_path / "c.md").write_text("# words")
+
+    assert [slo.service for slo in load_slos(tmp_path)] == ["shop", "bank"]
+
+
 def test_an_slo_defined_in_two_files_is_refused(tmp_path):
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(GOOD)

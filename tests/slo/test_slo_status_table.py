@@ -77,7 +77,7 @@ def test_the_summary_counts_objectives_and_names_services_whose_promotions_are_f
     )
 
     assert "3 SLOs at" in text
-    assert "1 burning, 1 unknown, 1 healthy; promotions are frozen for shop" in text
+    assert "1 burning, 1 unknown, 1 healthy; the budget policy freezes promotions of shop" in text
     assert "page-quick" in text
 
 
@@ -163,3 +163,8 @@ def test_teams_and_services_are_chosen_and_a_choice_of_nothing_is_an_error(env):
     env.start_outage()
     with pytest.raises(TelemetryUnavailable):
         CliRunner().invoke(slo_command.app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("revision", ["v1[beta]", "[/red]", "v2 [bold]x"])
+def test_a_revision_with_brackets_in_its_name_is_shown_as_it_is(revision):
+    assert revision in shown(one(0.9, group={"revision": revision}))

@@ -228,6 +228,19 @@ def test_a_probe_that_fails_counts_its_samples_and_its_policy_opens_a_ticket():
     assert ("ErrorBudgetLow", "policy-warn", "ticket") in {(one.name, one.labels["tier"], one.labels["severity"]) for one in found}
 
 
+def test_a_budget_that_runs_low_is_told_with_the_error_ratio_of_its_period_and_the_pace_of_the_last_hour():
+    low = AVAILABILITY.model_copy(update={"budget_policy": PROBE.budget_policy, "period": "1d", "group_by": ()})
+    history = {"": [Segment(60, good=900, bad=100), Segment(70, good=1000)]}
+    source = RecordedCounters(histories(low, Scenario("x", history, ())))
+
+    status = slo_status(low, source, 7_800.0)[0]
+    (text,) = [one.annotations for one in firing_alerts([low], source, 7_800.0) if one.name == "ErrorBudgetLow"]
+
+    assert status.error_ratio == pytest.approx(6_000 / 130_000, rel=0.01)
+    assert text["error_ratio"] == f"{status.error_ratio * 100:.4g}%"
+    assert (text["burn_rate"], text["time_to_exhaustion"]) == ("0.0", "nothing burns now")
+
+
 def test_a_slice_is_bad_as_a_whole_and_an_idle_one_is_none():
     sliced = AVAILABILITY.model_copy(update={"budgeting": "timeslices", "slice_objective": Decimal("0.95"), "group_by": ()})
     history = {"": [Segment(60, good=100), Segment(10, good=90, bad=10), Segment(30)]}

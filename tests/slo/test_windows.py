@@ -2,10 +2,13 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from mlops_obs.slo import windows as span
 from mlops_obs.slo.counters import Series, Tally, increase
+from mlops_obs.slo.recordings import from_counts
+from mlops_obs.slo.spec import SLO
 
 MOMENTS = [0, 1, 299, 300, 3_599, 3_600, 3_601, 86_400, 1_700_000_123, 1_700_002_800]
 
@@ -58,3 +61,14 @@ def test_a_tally_counts_what_increase_counts():
         tally, start, end = Tally(Series({}, samples)), rng.randint(-50, 900), rng.randint(0, 1_500)
 
         assert tally.count(start, max(start, end)) == increase(samples, start, max(start, end))
+
+
+def test_the_replay_of_a_calendar_period_begins_with_a_full_budget_and_not_with_an_unknown_one():
+    one = SLO(service="shop", team="web", name="a", objective="0.99", period="week", indicator={"type": "availability"})
+    monday = 4 * 86_400
+    at = np.arange(monday - 3_600, monday + 901, 300)
+
+    left = from_counts(one, at, {(): (np.full(len(at), 10.0), np.full(len(at), 100.0))}, ()).remaining(())
+
+    assert left[at == monday] == 1
+    assert left[at == monday + 300] < 1

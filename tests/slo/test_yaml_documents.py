@@ -1,6 +1,7 @@
 """YAML that people write: read exactly, refused with its line, and never a way to hang or to kill the process."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -102,6 +103,11 @@ def test_files_are_refused_if_they_are_away_too_large_or_not_text(tmp_path):
             read_documents(tmp_path / name)
     with pytest.raises(SpecError, match="two:3: holds a second document"):
         read_document(tmp_path / "two")
+
+
+def test_what_never_ends_is_refused_as_too_large():
+    with pytest.raises(SpecError, match="is larger than"):
+        read_documents(Path("/dev/zero"))
 
 
 def test_an_empty_file_is_no_document(tmp_path):

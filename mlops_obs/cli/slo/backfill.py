@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_obs.cli.slo.backtest import moment, read
+from mlops_obs.cli.slo.backtest import Source, moment, read
 from mlops_obs.cli.slo.shared import Specs, load
 from mlops_obs.errors import UsageError
 
@@ -18,9 +18,7 @@ OPEN_BLOCK = 3 * 3_600  # seconds that a running Prometheus still holds in memor
 
 def backfill(
     specs: Specs,
-    source: Annotated[
-        str, typer.Option("--from", help="prometheus=URL, a CSV of counts (time,service,slo,bad,total), or an OpenMetrics file.")
-    ],
+    source: Source,
     data: Annotated[Path | None, typer.Option(help="Prometheus' data folder: blocks are made there by promtool.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the recordings as OpenMetrics to this file instead.")] = None,
     start: Annotated[str, typer.Option(help="First moment, Unix or ISO 8601; default: 30 days before the end, or all of a file.")] = "",

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from mlops_obs.slo.spec import SLO
 
 DAY = 86_400
+Source = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        help="prometheus=URL, a CSV of counts (time,service,slo,bad,total; a row for every 5 minutes, 0,0 while idle: a missing row is "
+        "missing telemetry), or an OpenMetrics file.",
+    ),
+]
 
 
 def backtest(
     specs: Specs,
-    source: Annotated[
-        str, typer.Option("--from", help="prometheus=URL, a CSV of counts (time,service,slo,bad,total), or an OpenMetrics file.")
-    ],
+    source: Source,
     incidents: Annotated[Path | None, typer.Option(help="CSV of what really happened: start,end,service,slo,note.")] = None,
     tiers: Annotated[
         str, typer.Option(help="Sets to compare: yours, workbook, plain (no statistical proof), or files of specs.")
@@ -40,7 +46,7 @@ def backtest(
         int, typer.Option(min=0, max=300, help="Seconds between evaluations of raw counters; 0: 60, or 300 beyond two weeks.")
     ] = 0,
     proposals: Annotated[bool, typer.Option("--propose/--no-propose", help="Search for better page tiers.")] = True,
-    show: Annotated[int, typer.Option(help="How many pages to list.")] = 20,
+    show: Annotated[int, typer.Option(min=0, help="How many pages to list.")] = 20,
     output: Output = "text",
 ) -> None:
     """Replay history through recordings, alerts, grouping and inhibition, for several sets of alert tiers.
@@ -50,14 +56,20 @@ def backtest(
     from mlops_obs.adapters.history_files import read_incidents
     from mlops_obs.adapters.routing_file import routing_of
     from mlops_obs.paging.backtest import backtest as run
-    from mlops_obs.slo.backtest import candidate_windows, propose, tier_set
+    from mlops_obs.slo.backtest import candidate_windows, concerned, propose, tier_set
     from mlops_obs.slo.replay import raw_windows
 
     slos = load(specs, replan=True)
-    real = read_incidents(incidents) if incidents else []
+    told = read_incidents(incidents) if incidents else []
     sets = {name: _named(name, slos) or tier_set(name, slos) for name in _names(tiers)}
     windows = sorted({*candidate_windows(slos), *(window for one in sets.values() for window in raw_windows(one))})
     recorded = read(source, slos, windows, start=moment(start), end=moment(end), step=step)
+    at = next(iter(recorded.values())).at
+    if len(at) < 2:
+        raise UsageError("OBS-HIST-004", "the history is a single moment", where=source, todo="check --start and --end, or take more of it")
+    real = concerned(told, slos, float(at[0]), float(at[-1]))
+    if len(real) < len(told):
+        typer.echo(f"{len(told) - len(real)} of {len(told)} incidents are about other SLOs or another time, and not judged", err=True)
     delays = routing_of(None, specs[0].parent, None).delays
     found = [run(name, one, recorded, delays, real) for name, one in sets.items()]
     better = propose(slos, recorded, real) if proposals else []
@@ -105,15 +117,12 @@ def moment(text: str) -> float | None:
     """Return Unix seconds of what somebody wrote as a moment; None for nothing."""
     if not text:
         return None
+    from mlops_obs.adapters.history_files import unix_seconds
+
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError("OBS-CLI-001", f"{text!r} is no moment", todo="write Unix seconds, or for example 2026-11-01T00:00:00Z") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return unix_seconds(text)
+    except ValueError as error:
+        raise UsageError("OBS-CLI-001", str(error), todo="write Unix seconds, or for example 2026-11-01T00:00:00Z") from None
 
 
 def _print(

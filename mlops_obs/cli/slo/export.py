@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,10 +46,11 @@ def export(
         texts = {"openslo": render_openslo(slos, two_conditions=two_conditions)}
         lost = openslo_losses(slos, two_conditions=two_conditions)
     else:
-        ordered = sorted(slos, key=lambda slo: slo.service)
+        from mlops_obs.cli.slo.render import by_service
+
+        one_file = [slos] if form == "prometheus" and out is None else []  # Prometheus reads the first document of a file only
         texts = {
-            service: _rules(form, list(group), slos, namespace, label or [])
-            for service, group in groupby(ordered, key=lambda slo: slo.service)
+            mine[0].service: _rules(form, mine, slos, namespace, label or []) for mine in one_file or [mine for _, mine in by_service(slos)]
         }
     targets: dict[Path, str] = {}
     if out is not None and (len(texts) > 1 or out.is_dir()):
@@ -64,11 +64,13 @@ def export(
 
 
 def _rules(form: str, slos: list[SLO], among: list[SLO], namespace: str, labels: list[str]) -> str:
+    from mlops_obs.cli.slo.render import by_service
     from mlops_obs.slo.prometheus_rules import rule_groups
     from mlops_obs.slo.yaml_text import rule_file, rule_manifest
 
-    header, groups = rule_groups(slos, among=among)
+    found = [rule_groups(mine, among=among) for _, mine in by_service(slos)]
+    header, groups = "\n".join(head for head, _ in found), [one for _, several in found for one in several]
     if form == "prometheus":
         return rule_file(header, groups)
-    found = {"app.kubernetes.io/managed-by": "mlops-obs"} | dict(label.split("=", 1) for label in labels)
-    return rule_manifest(header, groups, f"mlops-obs-{slos[0].service}", found, namespace)
+    meta = {"app.kubernetes.io/managed-by": "mlops-obs"} | dict(label.split("=", 1) for label in labels)
+    return rule_manifest(header, groups, f"mlops-obs-{slos[0].service}", meta, namespace)

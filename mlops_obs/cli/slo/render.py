@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from mlops_obs.slo.spec import SLO
 
 FORMATS = ("prometheus", "prometheus-operator")
-Interval = Annotated[str, typer.Option(help="How often Prometheus evaluates the rules.")]
+_COUNTED = 300  # seconds between the counts that every window is made of
+Interval = Annotated[str, typer.Option(help="How often Prometheus evaluates the rules; a part of 5m, as 15s, 30s, 1m or 5m.")]
 SlothNames = Annotated[bool, typer.Option("--sloth-names/--no-sloth-names", help="Record everything under Sloth's names too.")]
 
 
 def render(
     specs: Specs,
     out: Annotated[Path, typer.Option(help="Folder for rules and routing; tests go to `tests` beside it.")] = Path("slo/generated"),
-    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file is missing or not current.")] = False,
+    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; exit 2 if a file is missing or not current.")] = False,
     replan: Replan = False,
     interval: Interval = "30s",
     sloth_names: SlothNames = True,
@@ -42,13 +43,18 @@ def render(
     """Compile SPECS to Prometheus rules, Alertmanager routing and the tests of both. Same input, same bytes."""
     from mlops_obs.adapters.files import write_atomically
     from mlops_obs.adapters.routing_file import routing_of
+    from mlops_obs.durations import parse_duration
     from mlops_obs.slo.annotations import Links
 
+    if _COUNTED % parse_duration(interval):  # counts of 5 minutes would overlap or leave events out
+        raise UsageError("OBS-CLI-001", f"--interval {interval} leaves 5-minute counts out", todo="write for example --interval 1m")
     if form not in FORMATS:
         raise UsageError("OBS-CLI-001", f"unknown format {form!r}", todo=f"write {' or '.join(FORMATS)}")
     wrong = [one for one in label or [] if not all(one.partition("="))]
     if wrong:
         raise UsageError("OBS-CLI-001", f"--label {wrong[0]!r} is not key=value", todo="write for example --label prometheus=k8s")
+    if out.name in ("", ".."):
+        out = out.resolve()  # `.` has no name of its own, and paths below are made of it
     slos = load(specs, replan=replan)
     links = Links(dashboards=dashboards.rstrip("/"), runbooks=runbooks.rstrip("/"))
     texts = artefacts(
@@ -58,7 +64,7 @@ def render(
         labels = {"app.kubernetes.io/managed-by": "mlops-obs"} | dict(one.split("=", 1) for one in label or [])
         texts |= _manifests(slos, out.name, links, interval, sloth_names, namespace, labels)
     files = {out.parent / name: text for name, text in texts.items()}
-    stale = [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    stale = [path for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
     if check_only:
         if stale:
             raise UsageError("OBS-SLO-012", f"not current: {', '.join(map(str, stale))}", todo="run obs slo render and commit the result")
@@ -91,7 +97,7 @@ def artefacts(
     for service, mine in by_service(slos):
         rules = f"{generated}/{service}-rules.yaml"
         files[rules] = render_rules(mine, evaluation_interval=interval, links=links, sloth_names=sloth_names, among=slos)
-        tests = render_test_files(mine, [f"../{rules}"], sloth_names=sloth_names)
+        tests = render_test_files(mine, [f"../{rules}"], sloth_names=sloth_names, links=links)
         files |= {f"tests/{name}": text for name, text in tests.items()}
     return files | paging_files(slos, routing, generated=generated)
 

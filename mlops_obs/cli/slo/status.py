@@ -159,6 +159,8 @@ def table(found: Sequence[GroupStatus], seen_at: float, problem: str = "", now: 
 
 
 def _cells(one: GroupStatus, *, old: bool, bars: bool) -> list[str]:
+    from rich.markup import escape
+
     from mlops_obs.durations import humanize_duration
 
     gone, burn = one.seconds_to_exhaustion, one.burn_rate
@@ -168,7 +170,7 @@ def _cells(one: GroupStatus, *, old: bool, bars: bool) -> list[str]:
     known, rung = one.verdict.value != "unknown", policy_of(one)
     lasts = burn is None or burn <= 1  # the budget outlives its period
     return [
-        f"{one.slo.service} {one.slo.name}" if not one.group else f"  {' '.join(one.group.values())}",
+        f"{one.slo.service} {one.slo.name}" if not one.group else f"  {escape(' '.join(one.group.values()))}",
         shown,
         f"{one.bad:,.0f} / {one.total:,.0f}",
         "-" if burn is None else f"{burn:.1f}x",
@@ -194,6 +196,6 @@ def _summary(found: Sequence[GroupStatus], seen_at: float) -> str:
     counted = Counter(one.verdict.value for one in whole)
     parts = [f"{counted[name]} {name}" for name in ("burning", "unknown", "healthy") if counted[name]]
     frozen = sorted({one.slo.service for one in whole if policy_of(one) in ("freeze", "rollback")})
-    held = f"; promotions are frozen for {', '.join(frozen)}" if frozen else ""
+    held = f"; the budget policy freezes promotions of {', '.join(frozen)}" if frozen else ""
     many = "1 SLO" if len(whole) == 1 else f"{len(whole)} SLOs"
     return f"{many} at {time.strftime('%H:%M:%S', time.localtime(seen_at))}: {', '.join(parts) or 'nothing is known'}{held}"

@@ -181,7 +181,7 @@ def _labels(fields: Fields, key: str) -> dict[str, str]:
     """Return labels or annotations, whose names Prometheus must take."""
     found = fields.labels(key)
     for name in found:
-        if not LABEL.fullmatch(name):
+        if not LABEL.fullmatch(name) or (key == "labels" and name == "__name__"):
             fields.wrong(key, f"has {shown(name)}, which is no label name", "use letters, digits and _")
     return found
 
