@@ -29,8 +29,8 @@ from mlops_obs.adapters.files import load_slos
 from mlops_obs.slo.equivalent_mutants import equivalent
 from mlops_obs.slo.indicators import Parts, source
 from mlops_obs.slo.mutants import Mutant, mutants, without_annotations
-from mlops_obs.slo.prometheus_rules import render_rules
 from mlops_obs.slo.rule_tests import render_test_files
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO
 
 GOAL = 0.95

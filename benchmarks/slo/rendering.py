@@ -62,8 +62,8 @@ def _specs(folder: Path, size: int) -> None:
 
 def _render(size: int) -> Rendered:
     from mlops_obs.adapters.files import load_slos
-    from mlops_obs.slo.prometheus_rules import render_rules
     from mlops_obs.slo.rule_tests import render_test_files
+    from mlops_obs.slo.rules.prometheus_rules import render_rules
 
     with tempfile.TemporaryDirectory() as name:
         _specs(Path(name), size)

@@ -27,7 +27,7 @@ def all_of(services: Sequence[str]) -> list[tuple[str, str, str]]:
 
 def ours(services: Sequence[str]) -> str:
     """Return our rule files for `services` as one, Sloth's public names included."""
-    from mlops_obs.slo.prometheus_rules import render_rules
+    from mlops_obs.slo.rules.prometheus_rules import render_rules
     from mlops_obs.slo.spec import SLO
 
     slo = SLO(service="x", team="t", name="availability", objective=OBJECTIVE, indicator={"type": "availability"})

@@ -17,7 +17,7 @@ from mlops_obs.slo import windows as span
 from mlops_obs.slo.raw_samples import Floats
 from mlops_obs.slo.recordings import Group, Recordings
 from mlops_obs.slo.replay import group_labels
-from mlops_obs.slo.rule_windows import HOURLY
+from mlops_obs.slo.rules.windows import HOURLY
 from mlops_obs.slo.spec import SLO
 
 

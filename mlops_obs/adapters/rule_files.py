@@ -13,7 +13,7 @@ from typing import Any
 from mlops_obs.adapters.promql import tree
 from mlops_obs.adapters.yaml_documents import Document, parse_documents
 from mlops_obs.errors import ObsError, SpecError
-from mlops_obs.slo.lint import LintRule
+from mlops_obs.slo.lint.findings import LintRule
 from mlops_obs.slo.spec import SpecErrors
 
 _MAX_BYTES = 50_000_000

@@ -148,7 +148,7 @@ def _rules(slos: list[SLO]) -> list[AlertRule]:
 
     from mlops_obs.cli.slo.render import by_service
     from mlops_obs.paging.explain import alert_rules
-    from mlops_obs.slo.prometheus_rules import render_platform_rules, render_rules
+    from mlops_obs.slo.rules.prometheus_rules import render_platform_rules, render_rules
 
     texts = [render_rules(mine, among=slos) for _, mine in by_service(slos)] or [render_platform_rules()]
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

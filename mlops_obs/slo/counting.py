@@ -15,16 +15,13 @@ from typing import Protocol
 from mlops_obs import metric_names as names
 from mlops_obs.durations import format_duration
 from mlops_obs.slo import windows as span
-from mlops_obs.slo.calendar import next_period_start, period_start, whole_hours
+from mlops_obs.slo.counted_windows import NOTHING, CountedWindows, Group, Pair, added, chained, group_of, groups_of, points
 from mlops_obs.slo.counters import CounterSource, Series, Tally
 from mlops_obs.slo.indicators import Cohorts, Counters, Parts, Samples, Selector, source
 from mlops_obs.slo.spec import SLO
 
-Group = tuple[str, ...]  # values of `group_by`; () is the service as a whole
-Pair = tuple[float, float]  # bad events, all events
 LOOKBACK = 300  # seconds for which the newest sample stands for the present
 _MARGIN = 900  # a window begins with the last sample before it
-_NOTHING: Pair = (0.0, 0.0)
 
 
 class Counting(Protocol):
@@ -75,43 +72,7 @@ def readable(slo: SLO, others: Mapping[tuple[str, str], SLO]) -> bool:
 
 
 @dataclass(slots=True)
-class _Windows:
-    """What the kinds share: windows and the period as sums over recorded counts."""
-
-    slo: SLO
-    source: CounterSource
-    now: float
-
-    @property
-    def _sliced(self) -> bool:
-        return self.slo.budgeting != "occurrences"
-
-    def _start(self) -> float:
-        """Return when the period began."""
-        if self.slo.calendar is None:
-            return span.floor(int(self.now) - self.slo.period_seconds, span.BASE)
-        return period_start(self.slo.calendar, self.slo.time_zone, self.now)
-
-    def _period_parts(self) -> list[span.Part[int]]:
-        now = int(self.now)
-        if self.slo.calendar is None:
-            return span.parts(now, self.slo.period_seconds)
-        return span.calendar_parts(now, int(self._start()), whole_hours=whole_hours(self.slo.time_zone))
-
-    def _left(self, counted: Pair, covered: float) -> float:
-        """Return what is left after `counted`. What was lost is projected on the time that was counted, not on the whole period."""
-        bad, total = counted
-        if total <= 0:
-            return 1.0
-        length = float(self.slo.period_seconds)
-        if self.slo.calendar is not None:
-            start = self._start()
-            length, covered = next_period_start(self.slo.calendar, self.slo.time_zone, self.now) - start, self.now - start
-        return 1 - bad / total * min(max(covered, span.HOUR), length) / (float(self.slo.budget) * length)
-
-
-@dataclass(slots=True)
-class _Counted(_Windows):
+class _Counted(CountedWindows):
     """Counters, or a gauge of 0 and 1 whose samples are the events."""
 
     kind: Counters | Samples
@@ -135,7 +96,7 @@ class _Counted(_Windows):
     def groups(self) -> list[Group]:
         self._load(span.HOUR)
         alive = [one for one in self._total if one.samples(self.now - span.HOUR, self.now) > 1]
-        return _groups(self.slo, [one.labels for one in alive])
+        return groups_of(self.slo, [one.labels for one in alive])
 
     def window(self, seconds: int, group: Group) -> Pair:
         self._load(seconds)
@@ -143,7 +104,7 @@ class _Counted(_Windows):
         if span.is_raw(seconds, sliced=self._sliced):
             return self._between(self.now - seconds, self.now, group)
         if self._sliced:
-            return _add(self.recorded(at, span.BASE, group) for at in _points(span.parts(now, seconds), span.BASE))
+            return added(self.recorded(at, span.BASE, group) for at in points(span.parts(now, seconds), span.BASE))
         grid = self._between(span.counted_since(now, seconds), span.counted_until(now, seconds), group)
         hour = self._between(self.now - span.HOUR, self.now, group)
         return max(grid[0], hour[0]), max(grid[1], hour[1])
@@ -151,7 +112,7 @@ class _Counted(_Windows):
     def recorded(self, at: int, step: int, group: Group) -> Pair:
         self._load(self.now - at + step)
         if self._sliced and step != span.BASE:
-            return _add(self.recorded(one, span.BASE, group) for one in range(at - step + span.BASE, at + 1, span.BASE))
+            return added(self.recorded(one, span.BASE, group) for one in range(at - step + span.BASE, at + 1, span.BASE))
         return self._between(at - step, at, group)
 
     def period(self, group: Group) -> Pair:
@@ -164,7 +125,7 @@ class _Counted(_Windows):
         start = self._start()
         self._load(self.now - start)
         if self._sliced:
-            return _add(self.recorded(at, span.BASE, group) for at in _points(self._period_parts(), span.BASE))
+            return added(self.recorded(at, span.BASE, group) for at in points(self._period_parts(), span.BASE))
         return self._between(start, span.floor(int(self.now), span.BASE), group)
 
     def covered(self, group: Group) -> float:
@@ -190,7 +151,7 @@ class _Counted(_Windows):
         if not self._sliced:
             return bad, total
         if total <= 0:
-            return _NOTHING
+            return NOTHING
         if self.slo.slice_objective is None:
             return bad / total, 1.0
         return (1.0 if bad / total > float(1 - self.slo.slice_objective) else 0.0), 1.0
@@ -205,14 +166,14 @@ class _Counted(_Windows):
         if self.kind.bad is not None:
             return some, total
         # A bucket that is not there is no evidence that every request was slow.
-        return (max(total - some, 0.0), total) if part else _NOTHING
+        return (max(total - some, 0.0), total) if part else NOTHING
 
     def _of(self, found: Iterable[Tally], group: Group) -> list[Tally]:
-        return [one for one in found if not group or _group(self.slo, one.labels) == group]
+        return [one for one in found if not group or group_of(self.slo, one.labels) == group]
 
 
 @dataclass(slots=True)
-class _ByCohort(_Windows):
+class _ByCohort(CountedWindows):
     """Predictions by cohort: a window at *now* holds the cohorts that became mature in it, with all labels they have by now."""
 
     kind: Cohorts
@@ -228,7 +189,7 @@ class _ByCohort(_Windows):
             self._newest = max((one.samples[-1][0] for one in events.values()), default=None)
             self._cohorts = [
                 (
-                    _group(self.slo, one.labels),
+                    group_of(self.slo, one.labels),
                     start[key].samples[-1][1] + self.kind.cohort,
                     bad[key].samples[-1][1] if key in bad else 0.0,
                     one.samples[-1][1],
@@ -273,11 +234,11 @@ class _ByCohort(_Windows):
             for mine, closed, bad, total in self._load()
             if (not group or mine == group) and start < closed + self.kind.maturity <= end
         ]
-        return _add(mature)
+        return added(mature)
 
 
 @dataclass(slots=True)
-class _Composed(_Windows):
+class _Composed(CountedWindows):
     """A chain of SLOs: its events are those of the last stage, and one is good if it was good at every stage."""
 
     stages: Sequence[Counting]
@@ -287,12 +248,12 @@ class _Composed(_Windows):
 
     def window(self, seconds: int, group: Group) -> Pair:
         if span.is_raw(seconds):
-            return _chained([one.window(seconds, group) for one in self.stages])
+            return chained([one.window(seconds, group) for one in self.stages])
         grid, hour = self._sum(span.parts(int(self.now), seconds)), self.window(span.HOUR, group)
         return max(grid[0], hour[0]), max(grid[1], hour[1])
 
     def recorded(self, at: int, step: int, group: Group) -> Pair:
-        return _chained([one.recorded(at, step, group) for one in self.stages])
+        return chained([one.recorded(at, step, group) for one in self.stages])
 
     def period(self, group: Group) -> Pair:
         return self.window(self.slo.period_seconds, group) if self.slo.calendar is None else self._sum(self._period_parts())
@@ -308,15 +269,15 @@ class _Composed(_Windows):
         return self.stages[-1].newest()
 
     def _sum(self, parts: Iterable[span.Part[int]]) -> Pair:
-        return _add(self.recorded(at, part.step, ()) for part in parts for at in _points([part]))
+        return added(self.recorded(at, part.step, ()) for part in parts for at in points([part]))
 
 
 @dataclass(slots=True)
-class _FromRecordings(_Windows):
+class _FromRecordings(CountedWindows):
     """What recording rules have counted: the only way where the source is PromQL."""
 
     def groups(self) -> list[Group]:
-        return _groups(self.slo, [one.labels for one in self._newest(names.SLO_TOTAL.format(window=format_duration(span.HOUR)))])
+        return groups_of(self.slo, [one.labels for one in self._newest(names.SLO_TOTAL.format(window=format_duration(span.HOUR)))])
 
     def window(self, seconds: int, group: Group) -> Pair:
         window = format_duration(seconds)
@@ -327,7 +288,7 @@ class _FromRecordings(_Windows):
         return then.window(step, group)
 
     def period(self, group: Group) -> Pair:
-        return self.known(group) or _NOTHING
+        return self.known(group) or NOTHING
 
     def known(self, group: Group) -> Pair | None:
         """Return the recorded counts of the period; None if there are none."""
@@ -359,7 +320,7 @@ class _FromRecordings(_Windows):
 
     def _found(self, name: str, group: Group) -> float | None:
         whole = ("",) * len(self.slo.group_by)
-        return next((one.samples[-1][1] for one in self._newest(name) if _group(self.slo, one.labels) == (group or whole)), None)
+        return next((one.samples[-1][1] for one in self._newest(name) if group_of(self.slo, one.labels) == (group or whole)), None)
 
 
 def read(source_: CounterSource, one: Selector, start: float, end: float) -> list[Series]:
@@ -369,33 +330,3 @@ def read(source_: CounterSource, one: Selector, start: float, end: float) -> lis
         TelemetryUnavailable: the source did not answer in full.
     """
     return [series for series in source_.series(one.metric, one.equal, start, end) if one.accepts(series.labels)]
-
-
-def _group(slo: SLO, labels: Mapping[str, str]) -> Group:
-    return tuple(labels.get(label, "") for label in slo.group_by)
-
-
-def _groups(slo: SLO, found: Sequence[Mapping[str, str]]) -> list[Group]:
-    named = {_group(slo, labels) for labels in found}
-    return [*([()] if found else []), *sorted(group for group in named if any(group))]
-
-
-def _points(parts: Iterable[span.Part[int]], step: int | None = None) -> Iterable[int]:
-    """Return the moments of `parts`; with `step` those of their finer grid."""
-    for part in parts:
-        every = step or part.step
-        yield from range(part.first - part.step + every, part.last + 1, every)
-
-
-def _add(pairs: Iterable[Pair]) -> Pair:
-    bad = total = 0.0
-    for one in pairs:
-        bad, total = bad + one[0], total + one[1]
-    return bad, total
-
-
-def _chained(stages: Sequence[Pair]) -> Pair:
-    good = 1.0
-    for bad, total in stages:
-        good *= 1 - bad / total if total > 0 else 1.0
-    return stages[-1][1] * (1 - good), stages[-1][1]

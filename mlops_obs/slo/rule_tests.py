@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from mlops_obs.slo import annotations as words
 from mlops_obs.slo.annotations import Links
-from mlops_obs.slo.rule_names import DAY
+from mlops_obs.slo.rules.names import DAY
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.stories import stages_of
 from mlops_obs.slo.story_counts import GRID, HOUR

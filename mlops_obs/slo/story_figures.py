@@ -14,7 +14,7 @@ from mlops_obs.durations import format_duration
 from mlops_obs.slo import windows as span
 from mlops_obs.slo.calendar import period_start, whole_hours
 from mlops_obs.slo.indicators import Counters, source
-from mlops_obs.slo.rule_sloth_names import sloth_duration
+from mlops_obs.slo.rules.sloth_names import sloth_duration
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.story_counts import GRID, HOUR, MINUTE, WHOLE, Told
 from mlops_obs.slo.tiers import Tier

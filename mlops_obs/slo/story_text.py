@@ -18,8 +18,8 @@ from mlops_obs.slo import annotations as words
 from mlops_obs.slo.annotations import Links
 from mlops_obs.slo.expectations import Expected, expectations
 from mlops_obs.slo.indicators import Cohorts, Selector, source
-from mlops_obs.slo.rule_sloth_names import SHARED, sloth_ids
-from mlops_obs.slo.rule_windows import HOURLY, RUNNING
+from mlops_obs.slo.rules.sloth_names import SHARED, sloth_ids
+from mlops_obs.slo.rules.windows import HOURLY, RUNNING
 from mlops_obs.slo.scenarios import Scenario
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.story_cohorts import spoken_cohorts

@@ -17,8 +17,9 @@ from mlops_obs.errors import SpecError
 from mlops_obs.slo import annotations as words
 from mlops_obs.slo import platform_alerts as platform
 from mlops_obs.slo.annotations import Facts, Links
+from mlops_obs.slo.counted_windows import Group
 from mlops_obs.slo.counters import CounterSource, newest
-from mlops_obs.slo.counting import Counting, Group, counting, read, readable
+from mlops_obs.slo.counting import Counting, counting, read, readable
 from mlops_obs.slo.indicators import watched_series
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.spec_errors import SpecErrors

@@ -22,7 +22,7 @@ from mlops_obs.adapters.local_prometheus import LocalMonitoring, available
 from mlops_obs.adapters.processes import free_port
 from mlops_obs.paging.alertmanager import render_config
 from mlops_obs.slo.annotations import Links
-from mlops_obs.slo.prometheus_rules import render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 LINKS = Links(dashboards="http://127.0.0.1:1/d", runbooks="http://127.0.0.1:1/runbooks")

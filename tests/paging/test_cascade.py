@@ -18,7 +18,7 @@ from mlops_obs.adapters.discovery import announce
 from mlops_obs.adapters.local_prometheus import LocalMonitoring, available
 from mlops_obs.paging.alertmanager import render_routing
 from mlops_obs.paging.routing import Delays, one_webhook
-from mlops_obs.slo.prometheus_rules import render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec_document import parse_slos
 
 FEATURES = parse_slos(

@@ -20,7 +20,7 @@ from mlops_obs.runbooks.render import render, render_all, render_service
 from mlops_obs.slo import annotations as words
 from mlops_obs.slo.counters import Series
 from mlops_obs.slo.platform_alerts import PLATFORM_ALERTS
-from mlops_obs.slo.prometheus_rules import render_platform_rules, render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_platform_rules, render_rules
 from mlops_obs.slo.spec import SLO
 
 ROOT = Path(__file__).parents[2]

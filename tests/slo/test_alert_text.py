@@ -3,7 +3,7 @@
 from random_histories import write
 
 from mlops_obs.slo.annotations import Links
-from mlops_obs.slo.prometheus_rules import render_platform_rules, render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_platform_rules, render_rules
 from mlops_obs.slo.scenarios import RecordedCounters, Scenario, Segment, histories
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.verdict import firing_alerts, slo_status

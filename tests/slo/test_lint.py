@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mlops_obs.adapters.rule_files import load_rules
 from mlops_obs.cli.slo import app
-from mlops_obs.slo.lint import advise, lint
+from mlops_obs.slo.lint.findings import advise, lint
 from mlops_obs.slo.spec_errors import SpecErrors
 from tests.slo.foreign_rules import kubernetes_mixin, manifest, pyrra, rule_file, sloth
 

@@ -12,7 +12,7 @@ import yaml
 
 from mlops_obs.slo.equivalent_mutants import equivalent
 from mlops_obs.slo.mutants import mutants, without_annotations
-from mlops_obs.slo.prometheus_rules import render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import yaml
 
 from mlops_obs.adapters.files import load_slos
 from mlops_obs.slo.expectations import expectations
-from mlops_obs.slo.prometheus_rules import render_rules
 from mlops_obs.slo.rule_tests import render_test_files
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.scenarios import RecordedCounters, absent_at, histories, told
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.stories import stories

@@ -10,7 +10,7 @@ import yaml
 
 from mlops_obs.adapters.files import load_slos
 from mlops_obs.durations import parse_duration
-from mlops_obs.slo.prometheus_rules import platform_groups, render_platform_rules, render_rules, rule_groups
+from mlops_obs.slo.rules.prometheus_rules import platform_groups, render_platform_rules, render_rules, rule_groups
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.yaml_text import rule_manifest
 

@@ -13,9 +13,9 @@ from native_histograms import exposing
 
 from mlops_obs.adapters.processes import Daemon, free_port
 from mlops_obs.slo.calendar import next_period_start, period_start
-from mlops_obs.slo.prometheus_rules import render_rules
-from mlops_obs.slo.rule_calendar import calendar_rules
-from mlops_obs.slo.rule_names import series_of
+from mlops_obs.slo.rules.calendar import calendar_rules
+from mlops_obs.slo.rules.names import series_of
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO
 
 FIRST, LAST = 1_704_067_200, 2_145_916_800  # 2024 to 2037

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_obs.slo.prometheus_rules import render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO, SpecErrors
 from mlops_obs.slo.tiers import Tier, bound_is_on, burns, least_bad_events, outage_bound, plan_tiers
 

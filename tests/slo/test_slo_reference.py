@@ -15,7 +15,7 @@ from mlops_obs.errors import SpecError
 from mlops_obs.slo import reference as one
 from mlops_obs.slo.annotations import ALERTS
 from mlops_obs.slo.indicator_spec import Indicator
-from mlops_obs.slo.prometheus_rules import render_rules
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO, BudgetStep, TierSpec
 
 ROOT = Path(__file__).parents[2]

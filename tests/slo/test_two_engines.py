@@ -17,9 +17,9 @@ from random_histories import History, promtool_cases, random_cohorts, random_cou
 from mlops_obs.slo import recordings
 from mlops_obs.slo import replay as replay_module
 from mlops_obs.slo.indicators import Cohorts, Counters, Parts, Samples, source
-from mlops_obs.slo.prometheus_rules import render_rules
 from mlops_obs.slo.raw_samples import Flavour
 from mlops_obs.slo.replay import replay
+from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO
 
 SCENARIOS = int(os.environ.get("MLOPS_OBS_SCENARIOS", "200"))

@@ -209,7 +209,7 @@ class Loop:
     def _prometheus(self) -> LocalMonitoring:
         from mlops_obs.adapters.files import load_slos
         from mlops_obs.paging.alertmanager import render_config
-        from mlops_obs.slo import prometheus_rules
+        from mlops_obs.slo.rules import prometheus_rules
 
         out = self.settings.out / "monitoring"
         slos = load_slos(self.slo_file)

@@ -65,7 +65,7 @@ def export(
 
 def _rules(form: str, slos: list[SLO], among: list[SLO], namespace: str, labels: list[str]) -> str:
     from mlops_obs.cli.slo.render import by_service
-    from mlops_obs.slo.prometheus_rules import rule_groups
+    from mlops_obs.slo.rules.prometheus_rules import rule_groups
     from mlops_obs.slo.yaml_text import rule_file, rule_manifest
 
     found = [rule_groups(mine, among=among) for _, mine in by_service(slos)]

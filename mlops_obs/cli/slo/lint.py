@@ -22,8 +22,8 @@ def lint(
 ) -> None:
     """Find burn-rate alerts that can never fire in FILES of Sloth, Pyrra, kubernetes-mixin or your own hand. Exit code 3: some."""
     from mlops_obs.adapters.rule_files import load_rules
-    from mlops_obs.slo.lint import advise
-    from mlops_obs.slo.lint import lint as find
+    from mlops_obs.slo.lint.findings import advise
+    from mlops_obs.slo.lint.findings import lint as find
 
     rules = load_rules(files)
     findings = find(rules)

@@ -28,8 +28,8 @@ def reference(
     import yaml
 
     from mlops_obs.adapters.files import write_atomically
-    from mlops_obs.slo.prometheus_rules import render_rules
     from mlops_obs.slo.reference import examples, render_reference, with_reference
+    from mlops_obs.slo.rules.prometheus_rules import render_rules
 
     try:
         text = readme.read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def error_codes(families: Sequence[str] = FAMILIES) -> dict[str, list[str]]:
 
     Findings of `obs slo lint` are no errors and stand in a table of their own there.
     """
-    from mlops_obs.slo.lint import CODES
+    from mlops_obs.slo.lint.findings import CODES
 
     root = Path(__file__).resolve().parents[2]
     found: dict[str, list[str]] = {code: [said] for code, said in CODES.items() if "LINT" in families}

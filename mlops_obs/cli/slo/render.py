@@ -90,8 +90,8 @@ def artefacts(
         SpecError: OBS-SLO-010 if an alert could never fire, OBS-SLO-027 if upstream relations go in a circle.
     """
     from mlops_obs.paging.artefacts import paging_files
-    from mlops_obs.slo.prometheus_rules import render_platform_rules, render_rules
     from mlops_obs.slo.rule_tests import render_test_files
+    from mlops_obs.slo.rules.prometheus_rules import render_platform_rules, render_rules
 
     files = {f"{generated}/platform-rules.yaml": render_platform_rules(evaluation_interval=interval, links=links)}
     for service, mine in by_service(slos):
@@ -111,7 +111,7 @@ def by_service(slos: Sequence[SLO]) -> list[tuple[str, list[SLO]]]:
 def _manifests(
     slos: Sequence[SLO], generated: str, links: Links, interval: str, sloth_names: bool, namespace: str, labels: dict[str, str]
 ) -> dict[str, str]:
-    from mlops_obs.slo.prometheus_rules import platform_groups, rule_groups
+    from mlops_obs.slo.rules.prometheus_rules import platform_groups, rule_groups
     from mlops_obs.slo.yaml_text import rule_manifest
 
     found = {"platform": platform_groups(evaluation_interval=interval, links=links)}

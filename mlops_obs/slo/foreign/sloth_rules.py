@@ -14,7 +14,7 @@ from decimal import Decimal
 from mlops_obs.slo.foreign.sloth import WINDOW, SlothAlert, SlothSLO, SlothSpec
 from mlops_obs.slo.foreign.sloth_windows import Pair, Windows
 from mlops_obs.slo.foreign.yaml_writer import document
-from mlops_obs.slo.rule_sloth_names import sloth_duration
+from mlops_obs.slo.rules.sloth_names import sloth_duration
 
 SLOTH_VERSION = "v0.16.0"  # whose rules these equal
 _ERROR = "slo:sli_error:ratio_rate{}"

@@ -1,7 +1,7 @@
 """SLOs compiled to Prometheus rules: the groups of one service, in the order in which they must be evaluated.
 
 Per SLO two counts are recorded, bad and all events, and everything else derives from them, so that alerts, ratios and the budget
-count the same events. What is counted is in `rule_counts.py`, windows and budget in `rule_windows.py`, alerts in `rule_alerts.py`.
+count the same events. What is counted is in `counts.py`, windows and budget in `windows.py`, alerts in `alerts.py`.
 
 The trap is the order. Groups run side by side, and one that reads another may see its last evaluation: whatever an SLO reads stands
 before it in its own group. A composite therefore shares the group of its stages.
@@ -19,12 +19,12 @@ from mlops_obs.slo import annotations as words
 from mlops_obs.slo.annotations import Links
 from mlops_obs.slo.indicators import Parts, Selector, source
 from mlops_obs.slo.platform_alerts import PLATFORM_ALERTS, PlatformAlert, fields, platform_labels
-from mlops_obs.slo.rule_alerts import absent_alerts, absent_expr, budget_alerts, burn_alert, burn_expr
-from mlops_obs.slo.rule_counts import Stages
-from mlops_obs.slo.rule_names import BASE, HOUR
-from mlops_obs.slo.rule_sloth_names import SHARED, sloth_ids, sloth_rules
-from mlops_obs.slo.rule_templates import budget_facts, burn_facts, platform_facts
-from mlops_obs.slo.rule_windows import window_rules, windows
+from mlops_obs.slo.rules.alerts import absent_alerts, absent_expr, budget_alerts, burn_alert, burn_expr
+from mlops_obs.slo.rules.counts import Stages
+from mlops_obs.slo.rules.names import BASE, HOUR
+from mlops_obs.slo.rules.sloth_names import SHARED, sloth_ids, sloth_rules
+from mlops_obs.slo.rules.templates import budget_facts, burn_facts, platform_facts
+from mlops_obs.slo.rules.windows import window_rules, windows
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.tiers import Tier, describe, plan_tiers
 from mlops_obs.slo.yaml_text import Group, Rule, rule_file

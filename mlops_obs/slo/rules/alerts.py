@@ -13,7 +13,7 @@ from mlops_obs.durations import format_duration
 from mlops_obs.slo import annotations as words
 from mlops_obs.slo.annotations import Facts, Links
 from mlops_obs.slo.indicators import watched_series
-from mlops_obs.slo.rule_names import BASE, DAY, HOUR, duration, indented, just_under, number, series_of
+from mlops_obs.slo.rules.names import BASE, DAY, HOUR, duration, indented, just_under, number, series_of
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.tiers import Tier, Z, bound_is_on, least_bad_events
 from mlops_obs.slo.yaml_text import Rule

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from mlops_obs import metric_names as names
-from mlops_obs.slo.rule_names import BASE, HOUR, duration, number, series_of, window_name
-from mlops_obs.slo.rule_windows import windows
+from mlops_obs.slo.rules.names import BASE, HOUR, duration, number, series_of, window_name
+from mlops_obs.slo.rules.windows import windows
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.tiers import Tier
 from mlops_obs.slo.yaml_text import Rule

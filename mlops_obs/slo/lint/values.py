@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from mlops_obs.slo.lint_intervals import Values, divided, power, times, within
-from mlops_obs.slo.lint_ratios import named_share, named_unit, share, short
-from mlops_obs.slo.lint_recordings import Recording, Recordings
+from mlops_obs.slo.lint.intervals import Values, divided, power, times, within
+from mlops_obs.slo.lint.ratios import named_share, named_unit, share, short
+from mlops_obs.slo.lint.recordings import Recording, Recordings
 from mlops_obs.slo.promql_tree import (
     COMPARISONS,
     Aggregation,

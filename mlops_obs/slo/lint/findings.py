@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlops_obs.durations import format_duration
-from mlops_obs.slo.lint_ratios import named_share, short, windows
-from mlops_obs.slo.lint_recordings import Recording, Recordings
-from mlops_obs.slo.lint_values import Reader
+from mlops_obs.slo.lint.ratios import named_share, short, windows
+from mlops_obs.slo.lint.recordings import Recording, Recordings
+from mlops_obs.slo.lint.values import Reader
 from mlops_obs.slo.promql_tree import COMPARISONS, Binary, Call, Expr, NumberLiteral, Subquery, VectorSelector, walk
 
 NEVER, PARTLY, ALWAYS, UNREADABLE = "OBS-LINT-001", "OBS-LINT-002", "OBS-LINT-003", "OBS-LINT-004"

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from mlops_obs import metric_names as names
 from mlops_obs.slo.calendar import whole_hours
 from mlops_obs.slo.indicators import Cohorts, source
-from mlops_obs.slo.rule_calendar import LONGEST_HOURS, calendar_rules
-from mlops_obs.slo.rule_counts import Recording, Stages, cohort_counts, raw_counts, sliced
-from mlops_obs.slo.rule_names import BASE, DAY, HOUR, Series, duration, indented, just_under, number, series_of, window_name
+from mlops_obs.slo.rules.calendar import LONGEST_HOURS, calendar_rules
+from mlops_obs.slo.rules.counts import Recording, Stages, cohort_counts, raw_counts, sliced
+from mlops_obs.slo.rules.names import BASE, DAY, HOUR, Series, duration, indented, just_under, number, series_of, window_name
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.tiers import Tier
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mlops_obs import metric_names as names
 from mlops_obs.slo import annotations as words
 from mlops_obs.slo.annotations import Facts
-from mlops_obs.slo.rule_names import HOUR, number, window_name
+from mlops_obs.slo.rules.names import HOUR, number, window_name
 from mlops_obs.slo.spec import SLO
 
 _LEFT_OR_EXHAUSTED = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from mlops_obs import metric_names as names
 from mlops_obs.slo.calendar import zone_offsets
-from mlops_obs.slo.rule_counts import Recording
-from mlops_obs.slo.rule_names import DAY, series_of
+from mlops_obs.slo.rules.counts import Recording
+from mlops_obs.slo.rules.names import DAY, series_of
 from mlops_obs.slo.spec import SLO
 
 LONGEST_HOURS = {"week": 7 * 24 + 1, "month": 31 * 24 + 1, "quarter": 92 * 24 + 1}  # clocks may be set back meanwhile

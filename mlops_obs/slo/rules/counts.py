@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlops_obs import metric_names as names
 from mlops_obs.slo.indicators import Cohorts, Counters, Expressions, NativeHistogram, Parts, Samples, Selector, source
-from mlops_obs.slo.rule_names import BASE, Series, duration, just_under, number, series_of, with_matchers
+from mlops_obs.slo.rules.names import BASE, Series, duration, just_under, number, series_of, with_matchers
 from mlops_obs.slo.selectors import quoted
 from mlops_obs.slo.spec import SLO
 
