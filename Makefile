@@ -32,8 +32,9 @@ render: setup  ## write every generated file anew
 	@$(BIN)/obs slo reference
 	@$(BIN)/obs collect tables
 
-bench: setup  ## what instrumentation costs per request, against the same server without it
+bench: setup  ## what instrumentation costs per request, and SLO rules beside those of Sloth's and Pyrra's shape
 	@$(BIN)/python benchmarks/bench_instrumentation.py
+	@$(BIN)/python benchmarks/bench_slo.py
 	@$(BIN)/python benchmarks/false_pages.py --months 40 --out benchmarks/results/false-pages.md
 
 mutation: setup  ## wrong rule files against the generated tests: at least 95 % must be noticed (ARGS=--all for every one)

@@ -76,7 +76,7 @@ def _rendering(sizes: Sequence[int]) -> str:
         ]
         for one in found
     ]
-    head = ["SLOs", "reading specs s", "rules s", "tests s", "rules and tests ms per SLO", "peak memory MB", "written MB"]
+    head = ["SLOs", "reading specs, CPU s", "rules, CPU s", "tests, CPU s", "rules and tests, ms per SLO", "peak memory MB", "written MB"]
     verdict = f"Rendered again, {again.slos:,} SLOs give {'the same bytes' if same else 'OTHER BYTES'}."
     return f"{rendering.__doc__}\n{table(head, rows)}\n\n{verdict}"
 

@@ -5,6 +5,10 @@ runs the SLO's generated tests on it, the quickest first. Most are tried togethe
 not kill is tried alone, as a rule file of its own. A mutant is killed as soon as one test fails. What no test can tell from the
 original is listed with its reason, and what survives is listed in full.
 
+Counted apart, and not in the score: calendar rules that are wrong in years that promtool's clock does not reach (it begins in 1970). They
+are asked for at every change of clocks and every turn of a period on a real Prometheus, where one is installed; `pytest` does the same
+(`tests/slo/test_rules_on_prometheus.py`). What is wrong there and not seen is a survivor like any other.
+
     .venv/bin/python scripts/mutation.py                       # a sample of each spec, the same every time
     .venv/bin/python scripts/mutation.py --all slo/*.yaml      # every mutant: hours on two cores
 """
@@ -16,19 +20,26 @@ import json
 import math
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.parse
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from mlops_obs.adapters.files import load_slos
+from mlops_obs.adapters.processes import Daemon, free_port
 from mlops_obs.slo.equivalent_mutants import equivalent
 from mlops_obs.slo.indicators import Parts, source
 from mlops_obs.slo.mutants import Mutant, mutants, without_annotations
+from mlops_obs.slo.real_dates import equal_at_all_dates, filled_in, instants, judged_at_real_dates, recorded_at
 from mlops_obs.slo.rule_tests import render_test_files
 from mlops_obs.slo.rules.prometheus_rules import render_rules
 from mlops_obs.slo.spec import SLO
@@ -56,6 +67,7 @@ def main() -> int:
     killed: list[Mutant] = []
     survived: list[Mutant] = []
     same: list[tuple[Mutant, str]] = []
+    apart: list[Mutant] = []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         work = []
         for number, subject in enumerate(subjects):
@@ -65,9 +77,16 @@ def main() -> int:
             work.append(pool.submit(_try, Path(folder) / str(number), subject, tried))
         for subject, done in zip(subjects, work, strict=True):
             dead, alive = done.result()
+            dated = _at_real_dates(Path(folder) / "prometheus", subject.slo, [one for one in alive if judged_at_real_dates(one)])
+            alive = [one for one in alive if one not in dated]
             killed, survived = killed + dead, survived + alive
+            apart += [one for one, reason in dated.items() if not reason]
+            same += [(one, reason) for one, reason in dated.items() if reason]
             print(f"{subject.slo.ref}: {len(dead)} of {len(dead) + len(alive)} killed", file=sys.stderr, flush=True)
     code = _report(killed, survived, same)
+    if apart:
+        print("\nnot in the score, as promtool's clock begins in 1970; each was seen at a real date on a Prometheus:")
+        print("\n".join(f"  {one.where}" for one in apart))
     if untold:
         print("\nnot in the score, as promtool cannot be told their series (native histograms, PromQL of the user's own):")
         print("\n".join(f"  {one.slo.ref}: {len(one.chosen)} mutants" for one in untold))
@@ -226,6 +245,37 @@ def _different(queries: Sequence[Query], output: str, tried: dict[int, Mutant]) 
             elif (record or (query.kind == "labels" and not one.rule.startswith(("slo:", "sloth_")))) and right != wrong:
                 killed.add(number)
     return killed
+
+
+def _at_real_dates(folder: Path, slo: SLO, tried: Sequence[Mutant]) -> dict[Mutant, str]:
+    """Return which calendar rules record something wrong at a real date (""), and which never do (why they mean the same)."""
+    program = shutil.which("prometheus")
+    if not tried or program is None:
+        return {}
+    folder.mkdir(exist_ok=True)
+    (folder / "prometheus.yml").write_text("{}", encoding="utf-8")
+    flags = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    daemon = Daemon(
+        "Prometheus", lambda listen: [program, *flags, f"--web.listen-address={listen}"], "/-/ready", folder / "log", free_port()
+    )
+    daemon.start()
+    try:
+        found = {one: "" if _wrong_at_some_date(daemon.url, slo, one) else equal_at_all_dates(one) or "survived" for one in tried}
+    finally:
+        daemon.stop()
+    return {one: reason for one, reason in found.items() if reason != "survived"}
+
+
+def _wrong_at_some_date(url: str, slo: SLO, one: Mutant) -> bool:
+    """Ask a Prometheus for the mutated expression, a vector of one value, at each instant that matters."""
+    expr = yaml.safe_load(f"expr: {one.replacement}")["expr"]
+    for now in instants(slo):
+        query = urllib.parse.urlencode({"query": filled_in(slo, expr, now), "time": now})
+        with urllib.request.urlopen(f"{url}/api/v1/query?{query}") as answer:
+            result = json.load(answer)["data"]["result"]
+        if len(result) != 1 or abs(float(result[0]["value"][1]) - recorded_at(slo, now)[one.rule]) > 1e-6:
+            return True
+    return False
 
 
 def _rounded(value: float) -> float:

@@ -237,13 +237,28 @@ def _edits(expr: str, stems: dict[str, list[str]]) -> Iterator[tuple[str, int, i
             elif word in _WORDS:
                 yield from (("function" if word not in ("and", "or", "unless") else "operator", start, end, o) for o in _WORDS[word])
             elif word == "bool":
-                yield ("operator", start, end, "")
+                if _of_a_vector(tokens, index - 1):
+                    yield ("operator", start, end, "")
             else:
                 yield from (("window", start, end, name) for name in _neighbours(word, stems))
                 if "events_bad" in word or "events_total" in word:
                     swapped = word.replace("events_bad", "\0").replace("events_total", "events_bad").replace("\0", "events_total")
                     yield ("metric", start, end, swapped)
     yield from _conditions(expr, tokens)
+
+
+def _of_a_vector(tokens: list[tuple[str, str, int, int]], index: int) -> bool:
+    """Say whether the comparison at `index` has a function of a vector on its left: of two scalars it must say `bool`."""
+    at = index - 1
+    while at > 1 and tokens[at][0] == "number":  # `year(x) % 4 == bool 0`
+        at -= 2
+    depth = 0
+    while at > 0:
+        depth += (tokens[at][1] == ")") - (tokens[at][1] == "(")
+        if depth == 0:
+            break
+        at -= 1
+    return tokens[at][1] == "(" and at > 0 and tokens[at - 1][0] == "name" and tokens[at - 1][1] not in ("time", "scalar", *_WORDS)
 
 
 def _numbers(word: str) -> list[str]:
