@@ -51,8 +51,8 @@ def equivalent(mutant: Mutant) -> str:
 def _derived(mutant: Mutant) -> bool:
     """Say whether the rule's value is a recorded series of the SLO with its labels, and not a new vector; so are those of burn alerts."""
     alert = bool(_ALERT_JOIN.match(mutant.expr)) and "\nand " in mutant.expr
-    absent = mutant.rule.startswith("TelemetryAbsent")  # it shows the recorded count that was there
-    return alert or absent or (mutant.rule.startswith("slo:") and "slo:" in mutant.expr and not _NEW_LABELS.search(mutant.expr))
+    shown = mutant.rule.startswith(("TelemetryAbsent", "ErrorBudgetLow"))  # the recorded count that was there, the budget that is left
+    return alert or shown or (mutant.rule.startswith("slo:") and "slo:" in mutant.expr and not _NEW_LABELS.search(mutant.expr))
 
 
 def _guards_total(mutant: Mutant) -> bool:

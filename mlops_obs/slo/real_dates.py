@@ -21,8 +21,11 @@ _OF_THE_PERIOD = (names.SLO_PERIOD_START, names.SLO_PERIOD_SECONDS)
 
 
 def judged_at_real_dates(mutant: Mutant) -> bool:
-    """Say whether what `mutant` records is a matter of the date alone: a calendar rule with another number, operator or function."""
-    return mutant.rule in _RECORDED and mutant.kind in ("number", "operator", "function")
+    """Say whether what `mutant` records is a matter of the date: a calendar rule with another number, operator, function or matcher.
+
+    A wrong matcher finds nothing where other services have no calendar period, or too much where they have: no number either way.
+    """
+    return mutant.rule in _RECORDED and mutant.kind in ("number", "operator", "function", "matcher")
 
 
 def instants(slo: SLO) -> list[int]:

@@ -13,6 +13,7 @@ from mlops_obs.slo.indicators import Expressions, source
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.story_cohorts import Cohort, ToldCohorts
 from mlops_obs.slo.story_counts import MINUTE, Segment, Told, ToldInSlices, ToldOfChain
+from mlops_obs.slo.story_records import Given, ToldInRecords
 from mlops_obs.slo.story_series import STALE, History, RecordedCounters, histories_of, voices
 
 __all__ = ["MINUTE", "STALE", "History", "RecordedCounters", "Scenario", "Segment", "absent_at", "histories", "told"]
@@ -42,6 +43,8 @@ class Scenario:
     cohorts: Mapping[str, Sequence[Cohort]] = field(default_factory=dict)
     """Of late labels: the cohorts of each group instead; they are gone from minute `gone_at` on."""
     gone_at: int | None = None
+    given: Given | None = None
+    """Told in recorded counts: nothing is exported then."""
 
     @property
     def length(self) -> int:
@@ -59,6 +62,8 @@ class Scenario:
 
 def told(slo: SLO, scenario: Scenario, among: Sequence[SLO] = ()) -> Told:
     """Return what `slo` has counted in `scenario`; `among` holds the stages of a chain."""
+    if scenario.given:
+        return ToldInRecords(slo, scenario.given)
     if scenario.cohorts:
         return ToldCohorts(slo, scenario.cohorts, scenario.gone_at)
     if scenario.stages:

@@ -16,6 +16,7 @@ from mlops_obs.slo.indicators import Cohorts, Counters, Expressions, Parts, sour
 from mlops_obs.slo.scenarios import Scenario, absent_at, told
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.stories_of_counters import PLENTY, Teller, edge, edges, everyday, long_windows, recorded, short_windows, teller
+from mlops_obs.slo.stories_of_records import of_records
 from mlops_obs.slo.story_cohorts import Cohort, cohorts_of
 from mlops_obs.slo.story_counts import HOUR, MINUTE, Segment, firing
 from mlops_obs.slo.story_series import voices
@@ -32,15 +33,16 @@ def stories(slo: SLO, tiers: Sequence[Tier], among: Sequence[SLO] = ()) -> list[
     """
     kind = source(slo)
     if isinstance(kind, Cohorts):
-        return list(_of_cohorts(slo, tiers))
+        return [*_of_cohorts(slo, tiers), *of_records(slo, tiers)]
     if isinstance(kind, Parts):
         stages = stages_of(slo, among)
-        return [_judged(slo, tiers, one, stages) for one in _of_chain(slo, tiers, stages)] if stages else []
+        found = [*_of_chain(slo, tiers, stages), *of_records(slo, tiers)] if stages else []
+        return [_judged(slo, tiers, one, stages) for one in found]
     by = teller(slo)
     if by is None:
         return []
     found = [*everyday(by, tiers), *edges(by, tiers), *short_windows(by, tiers), *long_windows(by, tiers), *recorded(by, tiers)]
-    return [_judged(slo, tiers, one) for one in found]
+    return [_judged(slo, tiers, one) for one in (*found, *of_records(slo, tiers))]
 
 
 def _judged(slo: SLO, tiers: Sequence[Tier], one: Scenario, among: Sequence[SLO] = ()) -> Scenario:

@@ -26,6 +26,7 @@ from mlops_obs.slo.story_cohorts import spoken_cohorts
 from mlops_obs.slo.story_counts import WHOLE
 from mlops_obs.slo.story_figures import ROUNDED, Figure, recorded_windows
 from mlops_obs.slo.story_pages import page_lines
+from mlops_obs.slo.story_records import spoken_records
 from mlops_obs.slo.story_series import ELSEWHERE, Voice, decoys, selectors_of, spoken, voices
 from mlops_obs.slo.tiers import Tier
 from mlops_obs.slo.yaml_text import quoted
@@ -180,6 +181,8 @@ def _text(lines: Sequence[str]) -> str:
 
 def _told(subject: Subject, scenario: Scenario) -> Iterator[tuple[str, Mapping[str, str], str]]:
     slo = subject.slo
+    if scenario.given:
+        return spoken_records(slo, scenario.given, scenario.length)
     if scenario.cohorts:
         return spoken_cohorts(slo, scenario.cohorts, scenario.length, scenario.gone_at)
     if scenario.stages:

@@ -66,6 +66,14 @@ def test_every_mutant_is_a_rule_file_that_prometheus_loads(promtool, tmp_path):
     assert code == 0, output[-2000:]
 
 
+def test_a_comparison_of_two_scalars_keeps_its_bool_as_prometheus_loads_no_other():
+    berlin = SLO_A.model_copy(update={"period": "month", "time_zone": "Europe/Berlin", "replan": True, "tiers": None})
+
+    dropped = [one for one in mutants(render_rules([berlin])) if one.kind == "operator" and one.before == "bool"]
+
+    assert not [one for one in dropped if one.rule == "slo:zone_offset:seconds"]
+
+
 def test_equivalents_are_few_and_each_has_its_reason():
     told = [(one, equivalent(one)) for one in mutants(RULES)]
     same = [(one, reason) for one, reason in told if reason]

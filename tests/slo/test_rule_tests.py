@@ -84,7 +84,7 @@ def test_the_arithmetic_of_the_stories_is_that_of_the_python_engine(name):
     slo = EVERY[name]
     tiers = plan_tiers(slo)
     judged = 0
-    for story in (one for one in stories(slo, tiers) if one.step == 1 and one.length < 60):
+    for story in (one for one in stories(slo, tiers) if one.step == 1 and one.length < 60 and not one.given):
         ledger = told(slo, story)
         source = RecordedCounters(histories(slo, story))
         gone = absent_at(slo, ledger)

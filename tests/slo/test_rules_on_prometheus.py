@@ -9,10 +9,14 @@ import urllib.parse
 import urllib.request
 
 import pytest
+import yaml
 from native_histograms import exposing
 
+from mlops_obs import metric_names as names
 from mlops_obs.adapters.processes import Daemon, free_port
 from mlops_obs.slo.calendar import next_period_start, period_start
+from mlops_obs.slo.mutants import mutants
+from mlops_obs.slo.real_dates import filled_in, instants, judged_at_real_dates, recorded_at
 from mlops_obs.slo.rules.calendar import calendar_rules
 from mlops_obs.slo.rules.names import series_of
 from mlops_obs.slo.rules.prometheus_rules import render_rules
@@ -79,6 +83,29 @@ def test_prometheus_begins_a_period_when_the_calendar_does(bare_prometheus, kind
         found, begin = recorded(bare_prometheus, slo, now), period_start(kind, zone, now)
         assert int(found["slo:period_start:seconds"]) == begin, now
         assert int(found["slo:period:seconds"]) == next_period_start(kind, zone, now) - begin, now
+
+
+@pytest.mark.parametrize("kind", ["month", "quarter"])
+def test_a_wrong_calendar_rule_is_seen_at_a_change_of_clocks_or_a_turn_of_a_period(bare_prometheus, kind):
+    slo = SLO(
+        service="s", team="t", name="a", objective="0.9", indicator={"type": "availability"}, period=kind, time_zone="Europe/Berlin",
+        replan=True,
+    )  # fmt: skip
+    rules = dict(calendar_rules(slo))
+    every = [one for one in mutants(render_rules([slo])) if judged_at_real_dates(one)]
+    # The other rules repeat their terms so often that one wrong among them means the same in every year (`equal_at_all_dates`).
+    wrong = [one for one in every if one.rule == names.SLO_ZONE_OFFSET]
+
+    for now in instants(slo)[::20]:
+        for name, right in recorded_at(slo, now).items():
+            assert list(bare_prometheus.ask(filled_in(slo, rules[name], now), now).values()) == [right], (name, now)
+    for one in random.Random(kind).sample(wrong, 12):
+        changed = yaml.safe_load(f"expr: {one.replacement}")["expr"]
+        answers = (
+            list(bare_prometheus.ask(filled_in(slo, changed, now), now).values()) != [recorded_at(slo, now)[one.rule]]
+            for now in instants(slo)
+        )
+        assert any(answers), one.where
 
 
 def test_native_histograms_are_counted_by_group_and_as_a_whole(tmp_path):
