@@ -78,7 +78,7 @@ def _rendering(sizes: Sequence[int]) -> str:
     ]
     head = ["SLOs", "reading specs, CPU s", "rules, CPU s", "tests, CPU s", "rules and tests, ms per SLO", "peak memory MB", "written MB"]
     verdict = f"Rendered again, {again.slos:,} SLOs give {'the same bytes' if same else 'OTHER BYTES'}."
-    return f"{rendering.__doc__}\n{table(head, rows)}\n\n{verdict}"
+    return f"{rendering.__doc__.strip()}\n\n{table(head, rows)}\n\n{verdict}"
 
 
 def _budget() -> str:
@@ -93,7 +93,7 @@ def _budget() -> str:
             row.append("no budget (NaN)" if found != found else f"{found:.6%} ({found / truth - 1:+.2%})")
         rows.append(row)
     head = ["30 days with", "error ratio that happened", *(name for name, *_ in shapes.all_of(["s0"]))]
-    return f"{budget.__doc__}\n{table(head, rows)}"
+    return f"{budget.__doc__.strip()}\n\n{table(head, rows)}"
 
 
 def _false_pages() -> str:
@@ -102,14 +102,16 @@ def _false_pages() -> str:
         for one in false_pages_of.measure()
     ]
     text = table(["requests per hour", *false_pages_of.SHAPES], rows)
-    return f"{false_pages_of.__doc__}\n{text}\n\nAll objectives, and specs that tell no traffic: [false-pages.md](false-pages.md)."
+    return (
+        f"{false_pages_of.__doc__.strip()}\n\n{text}\n\nAll objectives, and specs that tell no traffic: [false-pages.md](false-pages.md)."
+    )
 
 
 def _replay(slos: int) -> str:
     found = replay.measure(slos)
     head = ["SLOs", "days", "rows of counts", "wall s", "CPU s", "peak memory MB"]
     row = [f"{slos}", "90", f"{found.rows:,}", f"{found.wall:.1f}", f"{found.cpu:.1f}", f"{found.memory / 1e6:.0f}"]
-    return f"{replay.__doc__}\n{table(head, [row])}"
+    return f"{replay.__doc__.strip()}\n\n{table(head, [row])}"
 
 
 def _evaluation(slos: int) -> str:
@@ -130,7 +132,7 @@ def _evaluation(slos: int) -> str:
                 [shape, f"{cost.rules:,}", f"{cost.samples:,}", times[0], f"{cost.seconds:.2f}", times[1], f"{cost.memory / 1e6:.0f}"]
             )
     head = ["shape", "rules", "samples read", "times ours", "seconds", "times ours", "memory of Prometheus MB"]
-    return f"{evaluation.__doc__}\n{table(head, rows)}"
+    return f"{evaluation.__doc__.strip()}\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":
