@@ -5,8 +5,8 @@ runs the SLO's generated tests on it, the quickest first. Most are tried togethe
 not kill is tried alone, as a rule file of its own. A mutant is killed as soon as one test fails. What no test can tell from the
 original is listed with its reason, and what survives is listed in full.
 
-Counted apart, and not in the score: calendar rules that are wrong in years that promtool's clock does not reach (it begins in 1970). They
-are asked for at every change of clocks and every turn of a period on a real Prometheus, where one is installed; `pytest` does the same
+Counted apart, and not in the score: calendar rules that are wrong at dates that no story reaches (promtool's clock begins in 1970). They
+are asked for at every change of clocks and every turn of a period on a real Prometheus, where one is installed; `pytest` does it with some
 (`tests/slo/test_rules_on_prometheus.py`). What is wrong there and not seen is a survivor like any other.
 
     .venv/bin/python scripts/mutation.py                       # a sample of each spec, the same every time
@@ -85,7 +85,7 @@ def main() -> int:
             print(f"{subject.slo.ref}: {len(dead)} of {len(dead) + len(alive)} killed", file=sys.stderr, flush=True)
     code = _report(killed, survived, same)
     if apart:
-        print("\nnot in the score, as promtool's clock begins in 1970; each was seen at a real date on a Prometheus:")
+        print("\nnot in the score, as no story reaches the date; each was seen at a real date on a Prometheus:")
         print("\n".join(f"  {one.where}" for one in apart))
     if untold:
         print("\nnot in the score, as promtool cannot be told their series (native histograms, PromQL of the user's own):")

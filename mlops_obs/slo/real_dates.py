@@ -29,10 +29,9 @@ def judged_at_real_dates(mutant: Mutant) -> bool:
 
 
 def instants(slo: SLO) -> list[int]:
-    """Return every Unix second of the compiled years at which what the calendar rules of `slo` record changes, and the one before.
+    """Return the first second of every period, of every month and of every change of clocks in the compiled years, and the one before.
 
-    The clocks are in force from the first second of a change; what is recorded of a period depends on nothing but the period and the
-    offset of the moment. So a rule that is right at all of these is right in between.
+    Every period is among them with every offset of the zone that it sees.
     """
     if slo.calendar is None:
         return []
@@ -41,7 +40,7 @@ def instants(slo: SLO) -> list[int]:
     at = next_period_start(slo.calendar, slo.time_zone, datetime(FIRST_YEAR, 1, 10, tzinfo=UTC).timestamp())
     while at < end:
         turns.append(at)
-        at = next_period_start(slo.calendar, slo.time_zone, at)
+        at = min(next_period_start(slo.calendar, slo.time_zone, at), next_period_start("month", slo.time_zone, at))
     return sorted({instant for turn in turns if turn < end for instant in (turn - 1, turn)})
 
 
@@ -66,8 +65,11 @@ def filled_in(slo: SLO, expr: str, now: int) -> str:
 
 
 def equal_at_all_dates(mutant: Mutant) -> str:
-    """Return why a mutant that records the right number at all `instants` means the same; empty if that is no proof."""
-    if mutant.rule in _OF_THE_PERIOD:
+    """Return why a mutant that records the right number at all `instants` means the same; empty if that is no proof.
+
+    It is one for rules that read nothing but the period's start and the offset. One that reads the clock may be wrong in between.
+    """
+    if mutant.rule in _OF_THE_PERIOD and "time()" not in mutant.expr:
         return f"it records the same in every period and at every offset of the zone, {FIRST_YEAR} to {LAST_YEAR}: all were asked for"
     return ""
 
