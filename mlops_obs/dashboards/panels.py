@@ -44,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: `width` of 24 columns, `height` in grid rows. `needs` names hardware (`gpu`) without which there is no data."""
+    """One panel: `width` of 24 columns, `height` in grid rows. `needs` names what a machine may lack (`gpu`, `quality`, `policy`)."""
 
     slug: str
     title: str

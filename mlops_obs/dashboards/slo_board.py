@@ -79,6 +79,7 @@ SLO_BOARD = Dashboard(
                     width=12,
                     links=(TO_ROLLOUT,),
                     no_value="no policy in force, or no rollout",
+                    needs="policy",
                 ),
             ),
         ),
@@ -153,6 +154,7 @@ SLO_BOARD = Dashboard(
                         "{{revision}} {{cohort}}",
                     ),
                     no_value="no labels are counted",
+                    needs="quality",
                 ),
                 panel(
                     "labels",
@@ -161,6 +163,7 @@ SLO_BOARD = Dashboard(
                     "short",
                     Query(f"sum by (revision) ({_QUALITY[1]})", "{{revision}}"),
                     no_value="no labels are counted",
+                    needs="quality",
                 ),
             ),
             closed=True,

@@ -145,10 +145,16 @@ def table(found: Sequence[GroupStatus], seen_at: float, problem: str = "", now: 
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("SLO", "VERDICT", "BAD / ALL", "BURN", "BUDGET LEFT", "GONE IN", "POLICY"):
-        grid.add_column(name, justify="left" if name in ("SLO", "VERDICT", "POLICY") else "right", no_wrap=True)
-    for one in found:
-        grid.add_row(*_cells(one, old=bool(problem), bars=width >= _WIDE))
+    policed = any(policy_of(one) for one in found)
+    rows = [_cells(one, old=bool(problem), bars=width >= _WIDE) for one in found]
+    for index, name in enumerate(
+        ("SLO", "VERDICT", "BAD / ALL", "BURN", "BUDGET LEFT" if width >= _WIDE else "LEFT", "GONE IN", *(["POLICY"] if policed else []))
+    ):
+        # Names and numbers are never cut off, headings may be.
+        widest = max((Text.from_markup(row[index]).cell_len for row in rows), default=0)
+        grid.add_column(name, justify="left" if name in ("SLO", "VERDICT", "POLICY") else "right", no_wrap=True, min_width=widest)
+    for row in rows:
+        grid.add_row(*row[: 7 if policed else 6])
     lines: list[RenderableType] = [grid, Text(_summary(found, seen_at), style="dim")]
     if problem:
         from mlops_obs.durations import humanize_duration
