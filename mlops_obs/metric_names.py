@@ -35,6 +35,7 @@ JOB_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 
 SERVICE, REVISION, STAGE, OUTCOME = "service", "revision", "stage", "outcome"
 FEATURE, FEATURE_VIEW, FRESHNESS, VERDICT = "feature", "feature_view", "freshness", "verdict"
 COLLECTOR, REASON, PHASE, ACTION, TEST = "collector", "reason", "phase", "action", "test"
+ATTRIBUTION, GATE = "attribution", "gate"
 GPU, UUID, MODEL_NAME = "gpu", "uuid", "model_name"
 SLO, SEVERITY, TIER, TEAM, WINDOW = "slo", "severity", "tier", "team", "window"
 
@@ -86,6 +87,9 @@ GPU_POWER = Metric("mlops_obs_gpu_power_watts", "gauge", "watts", "Power drawn."
 GPU_ENERGY = Metric("mlops_obs_gpu_energy_joules_total", "counter", "joules", "Energy used since the driver was loaded.", _GPU, "gpu")
 GPU_TEMPERATURE = Metric("mlops_obs_gpu_temperature_celsius", "gauge", "celsius", "Temperature of the chip.", _GPU, "gpu")
 GPU_COUNT = Metric("mlops_obs_gpus", "gauge", "gpus", "GPUs by state: present or lost.", ("state",), "gpu")
+GPU_SECONDS = Metric(
+    "mlops_obs_gpu_seconds_total", "counter", "seconds", "GPU time that a model revision has used, as the process that serves it reports it.", (SERVICE, REVISION), "gpu"
+)
 
 # --- training -----------------------------------------------------------------------------------------------
 _MODEL = (SERVICE, REVISION)
@@ -120,6 +124,50 @@ ROLLOUT_EVIDENCE = Metric(
 ROLLOUT_POLICY = Metric(
     "mlops_obs_rollout_budget_policy", "gauge", "1", "1 for the sternest action of an SLO's budget policy that the newest rollout obeys.", (SERVICE, SLO, ACTION), "rollout"
 )
+ROLLOUT_EVIDENCE_BOUND = Metric(
+    "mlops_obs_rollout_evidence_bound_log10", "gauge", "1", "log10 of the e-value at which the test condemns the canary.", (SERVICE, REVISION, TEST), "rollout"
+)
+ROLLOUT_ATTRIBUTION = Metric(
+    "mlops_obs_rollout_attribution", "gauge", "1", "1 for what the newest rollout waits for or acts on: none, canary, shared or telemetry.",
+    (SERVICE, "canary", ATTRIBUTION), "rollout",
+)
+ROLLOUT_POWER = Metric(
+    "mlops_obs_rollout_power_seconds", "gauge", "seconds", "Time until the least detectable regression would be seen at this traffic; +Inf for never.", (SERVICE, REVISION, TEST), "rollout"
+)
+ROLLOUT_OBSERVED_SHARE = Metric("mlops_obs_rollout_observed_share_ratio", "gauge", "ratio", "Share of the requests that the canary really got.", _MODEL, "rollout")
+ROLLOUT_TRAFFIC_MISMATCH = Metric(
+    "mlops_obs_rollout_traffic_mismatch", "gauge", "1", "1 if the observed split is proven not to be the declared one.", (SERVICE, "canary"), "rollout"
+)
+ROLLOUT_WAY_BACK = Metric(
+    "mlops_obs_rollout_way_back", "gauge", "1", "1 if all traffic could return to the stable revision now, 0 if not.", (SERVICE, "stable", "canary"), "rollout"
+)
+ROLLOUT_WAY_BACK_TIME = Metric(
+    "mlops_obs_rollout_way_back_seconds", "gauge", "seconds", "Predicted time to return all traffic to the stable revision.", (SERVICE, "stable", "canary"), "rollout"
+)
+ROLLOUT_GATE = Metric(
+    "mlops_obs_rollout_gate", "gauge", "1", "1 if a gate with a threshold is good, 0 if bad, -1 without data.", (SERVICE, REVISION, GATE), "rollout"
+)
+ROLLOUT_NOTICES_WAITING = Metric("mlops_obs_rollout_notices_waiting", "gauge", "notices", "Notices that nobody has taken yet.", (SERVICE, "canary"), "rollout")
+ROLLOUT_NOTICE_STUCK = Metric(
+    "mlops_obs_rollout_notice_undelivered", "gauge", "1", "1 while a notice waits to be taken by those who should learn of it.", (SERVICE, "canary"), "rollout"
+)
+
+# --- operator (the controller for Kubernetes, about itself) -------------------------------------------------
+_CODE, _VERB, _RESOURCE = "code", "verb", "resource"
+CONTROLLER_RECONCILE = Metric(
+    "mlops_obs_controller_reconcile_seconds", "histogram", "seconds", "Time of one look at a rollout, from the queue to its last write.", (OUTCOME,), "operator", LATENCY_BUCKETS
+)
+CONTROLLER_REACTION = Metric(
+    "mlops_obs_controller_reaction_seconds", "histogram", "seconds", "Time from the newest sample of a decision to the target having accepted its change.", (ACTION,), "operator", JOB_BUCKETS
+)
+CONTROLLER_DECISIONS = Metric("mlops_obs_controller_decisions_total", "counter", "decisions", "Decisions that this process recorded.", (ACTION,), "operator")
+CONTROLLER_ERRORS = Metric("mlops_obs_controller_errors_total", "counter", "errors", "Looks that failed, by error code.", (_CODE,), "operator")
+CONTROLLER_QUEUE_DEPTH = Metric("mlops_obs_controller_queue_depth", "gauge", "rollouts", "Rollouts that wait for a worker.", (), "operator")
+CONTROLLER_WORK_AGE = Metric("mlops_obs_controller_work_age_seconds", "gauge", "seconds", "For how long the first of them has waited.", (), "operator")
+CONTROLLER_LEADER = Metric("mlops_obs_controller_leader", "gauge", "1", "1 in the process that leads, 0 in the others.", (), "operator")
+CONTROLLER_API_CALLS = Metric("mlops_obs_controller_api_calls_total", "counter", "calls", "Calls to the Kubernetes API; code none: no answer.", (_VERB, _RESOURCE, _CODE), "operator")
+CONTROLLER_RELISTS = Metric("mlops_obs_controller_relists_total", "counter", "lists", "How often all rollouts were listed anew instead of watched.", (), "operator")
+CONTROLLER_EVENTS_DROPPED = Metric("mlops_obs_controller_events_dropped_total", "counter", "events", "Kubernetes Events that could not be written.", (REASON,), "operator")
 
 # --- every collector ----------------------------------------------------------------------------------------
 COLLECTOR_UP = Metric("mlops_obs_collector_up", "gauge", "1", "1 if the collector read its source; 0 with the reason if not.", (COLLECTOR, REASON), "self")

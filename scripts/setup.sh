@@ -8,8 +8,11 @@ cd "$(dirname "$0")/.."
 missing=()
 command -v prometheus >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || command -v alertmanager >/dev/null || missing+=(prometheus-alertmanager)
-if [ "${1:-}" = test ]; then
+if [ "${1:-}" = test ] || [ "${1:-}" = kserve ]; then
   command -v etcd >/dev/null || missing+=(etcd-server)
+  command -v kubectl >/dev/null || missing+=(kubernetes-client)
+fi
+if [ "${1:-}" = test ]; then
   command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 fi
 

@@ -1,4 +1,4 @@
-"""Push dashboards to a Grafana. Idempotent: what already is there in the same words is left alone.
+"""Push dashboards and annotations to a Grafana. Idempotent: what already is there in the same words is left alone.
 
 The trap is Grafana's own bookkeeping: it answers with an id, a version and filled-in defaults, so a plain comparison always
 differs and every push would make a new version. Only the keys that we send are compared.
@@ -7,7 +7,7 @@ differs and every push would make a new version. Only the keys that we send are 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -44,6 +44,17 @@ class Grafana:
             body = {"dashboard": {**dashboard, "id": None}, "folderUid": FOLDER[0], "overwrite": True, "message": "obs dashboards push"}
             self._call(lambda: self._api.dashboard.update_dashboard(body))
         return "created" if present is None else "updated"
+
+    def annotate(self, text: str, tags: Sequence[str], at: float, *, key: str) -> Outcome:
+        """Write an annotation at `at` (Unix seconds) for all dashboards, unless one with the tag `key` is there.
+
+        Raises:
+            PlatformError: OBS-GRAF-003 if Grafana refuses or does not answer.
+        """
+        if self._call(lambda: self._api.annotations.get_annotation(tags=[key], limit=1)):
+            return "unchanged"
+        self._call(lambda: self._api.annotations.add_annotation(time_from=round(at * 1000), tags=[*tags, key], text=text))
+        return "created"
 
     def _present(self, uid: str) -> Mapping[str, Any] | None:
         answer = self._call(lambda: self._api.dashboard.get_dashboard(uid), missing_is_none=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_obs.errors import Conflict, TargetError
+from mlops_obs.rollout.ports import WayBack
 
 _START_SECONDS, _READ_SECONDS, _WRITE_SECONDS, _DEPLOY_SECONDS = 60.0, 20.0, 60.0, 180.0
 
@@ -31,10 +32,15 @@ class RayServeTarget:
         import_path: `module:function` that builds the application of a revision, called as
             `function(revision, package, store, service=...)`; `ingress_app(weights, service=...)` stands in the same module.
         store: online store that new revisions read; None means the one that the serving revision reads.
+        remove_old: end the applications of other revisions when a rollout is finished. They are kept otherwise: their
+            replicas are the way back.
     """
 
-    def __init__(self, address: str, service: str, import_path: str, store: str | None = None) -> None:
-        self._address = address
+    keeps_the_way_back = True
+    least_watch_weight = 0
+
+    def __init__(self, address: str, service: str, import_path: str, store: str | None = None, *, remove_old: bool = False) -> None:
+        self._address, self._remove_old = address, remove_old
         self._argv = ("--address", address, "--service", service, "--import-path", import_path, *(("--store", store) if store else ()))
         self._child: subprocess.Popen[bytes] | None = None
         self._rest = b""
@@ -69,6 +75,32 @@ class RayServeTarget:
             TargetError: OBS-RAY-007 if a revision is not ready, OBS-RAY-002 or -005 if the change cannot be confirmed.
         """
         self._ask(_WRITE_SECONDS, op="set_weights", weights=dict(weights), expected=dict(expected))
+
+    def way_back(self, revision: str) -> WayBack:
+        """Tell whether the application of `revision` runs with living replicas; `seconds` is what the last change of weights took.
+
+        Raises:
+            TargetError: OBS-RAY-001 or -002 if Ray does not answer.
+        """
+        return WayBack(**self._ask(_READ_SECONDS, op="way_back", revision=revision))
+
+    def finish(self, revision: str) -> None:
+        """See that `revision` has all the traffic; end the others if this target was told to (`remove_old`).
+
+        Raises:
+            Conflict: OBS-RAY-006 if it has not all the traffic.
+            TargetError: OBS-RAY-002 or -005 if Ray does not answer.
+        """
+        self._ask(_DEPLOY_SECONDS, op="finish", revision=revision, remove=self._remove_old)
+
+    @staticmethod
+    def limits() -> tuple[str, ...]:
+        """Return what this platform cannot do, in sentences."""
+        return (
+            "Ray Serve has no weights of its own: requests are split by the ingress application, and callers that go around it are not.",
+            "Ray Serve has no compare-and-swap: two controllers without a common lease could overwrite each other within a second.",
+            "Ray Serve keeps old revisions running until remove_old is set; their replicas are the way back and cost what they cost.",
+        )
 
     def close(self) -> None:
         """Leave the cluster; what was deployed stays."""

@@ -27,6 +27,7 @@ class Session:
 
     def __init__(self, address: str, service: str, import_path: str, store: str | None) -> None:
         self._address, self._service, self._store = address, service, store
+        self._applied_in: float | None = None  # seconds that the last change of weights took on all ingress replicas
         module, _, function = import_path.partition(":")
         try:
             app = importlib.import_module(module)
@@ -102,8 +103,41 @@ class Session:
                 raise TargetError("OBS-RAY-007", f"revision {revision} is {status}", where=self._service, todo="deploy it first")
         self._apply({**dict.fromkeys(now, 0), **weights})
 
+    def way_back(self, revision: str) -> dict[str, Any]:
+        """Tell whether the application of `revision` runs with living replicas, as the fields of a `WayBack`."""
+        from ray import serve
+
+        found = serve.status().applications.get(f"{self._service}-{revision}")
+        if found is None:
+            return {"ready": False, "reason": f"{revision} is not deployed", "seconds": None}
+        status = str(found.status.value)
+        dead = [name for name, one in found.deployments.items() if not _living(one.replica_states)]
+        if status != "RUNNING" or dead:
+            what = f"no living replica of {', '.join(sorted(dead))}" if dead else found.message or "no reason given"
+            return {"ready": False, "reason": f"{revision} is {status}: {what}", "seconds": None}
+        replicas = sum(_living(one.replica_states) for one in found.deployments.values())
+        return {"ready": True, "reason": f"{revision} runs with {replicas} replicas", "seconds": self._applied_in}
+
+    def finish(self, revision: str, remove: bool) -> None:
+        """See that `revision` has all the traffic; with `remove`, take the others out of the ingress and end them."""
+        from ray import serve
+
+        now = self.weights()
+        if _live(now) != {revision: 100}:
+            what = f"the weights are {now}, not all on {revision}"
+            raise Conflict("OBS-RAY-006", what, where=_INGRESS_APP, todo="read them again and decide again")
+        if not remove:
+            return
+        if set(now) != {revision}:
+            self._apply({revision: 100})  # first, so that no request can be under way to what ends
+        for name in set(serve.status().applications) - {_INGRESS_APP, f"{self._service}-{revision}"}:
+            if name.startswith(f"{self._service}-"):
+                serve.delete(name)
+
     def _apply(self, weights: Mapping[str, int]) -> None:
         from ray import serve
+
+        began = time.monotonic()
 
         try:
             serve.run(self._ingress_app(weights, service=self._service), name=_INGRESS_APP, route_prefix="/")
@@ -119,6 +153,7 @@ class Session:
                     "OBS-RAY-005", f"the ingress does not apply {dict(weights)}", where=_INGRESS_APP, todo="read the weights again"
                 )
             time.sleep(0.05)
+        self._applied_in = round(time.monotonic() - began, 2)
 
     def _replicas(self) -> list[dict[str, int]]:
         from ray import serve
@@ -188,6 +223,11 @@ def _lines() -> Iterator[dict[str, Any]]:
 def _refusal(error: TargetError) -> dict[str, Any]:
     said = {"code": error.code, "what": error.what, "todo": error.todo, "where": error.where}
     return {"error": {**said, "conflict": isinstance(error, Conflict)}}
+
+
+def _living(states: Mapping[Any, int]) -> int:
+    """Return how many replicas of a deployment serve; their states are named by an enum or by its text."""
+    return sum(count for state, count in states.items() if str(getattr(state, "value", state)) == "RUNNING")
 
 
 def _live(weights: Mapping[str, int]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 Each method is one transaction: it happens whole or not at all, also on a full disk or a kill. The trap is two writers
 that both read before either writes: every save names the version it read and the fencing token of the lease it holds.
 The log is append-only: the file itself refuses updates and deletes, and each row carries the hash of the one before.
+A file of an older version is brought up to date when it is opened; one of a newer version is left alone.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from mlops_obs.adapters.process_table import started
 from mlops_obs.errors import StateError, UsageError
 from mlops_obs.rollout.controller import Stored
+from mlops_obs.rollout.known_bad import refuse_known_bad, rolled_back
 from mlops_obs.rollout.readings import ActionSummary
 from mlops_obs.rollout.records import GENESIS, Record, chain, first_broken
 from mlops_obs.rollout.state import Kind, Request, RolloutState
 
+_VERSION = 2  # of the schema and of the states in it; PRAGMA user_version of the file
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollouts (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, service TEXT NOT NULL, version INTEGER NOT NULL,
@@ -72,7 +76,9 @@ class RolloutStore:
                 return 1
             holder, expires_at, token = str(row[0]), float(row[1]), int(row[2])
             if holder != owner:
-                if now < expires_at and not _is_gone(holder):
+                # An end in the far future was written before the clock was set back; it must not shut everybody out for so long.
+                current = now < expires_at and (expires_at <= now + 4 * ttl or _is_running(holder))
+                if current and not _is_gone(holder):
                     return None
                 token += 1
             db.execute("UPDATE lease SET owner = ?, expires_at = ?, token = ?", (owner, now + ttl, token))
@@ -114,7 +120,8 @@ class RolloutStore:
         """Add a rollout; its id gets a number that makes it unique.
 
         Raises:
-            UsageError: OBS-ROLL-010 if a rollout of the service is still running, or has a request that nobody has answered yet.
+            UsageError: OBS-ROLL-010 if a rollout of the service is still running, or has a request that nobody has answered yet;
+                OBS-ROLL-022 if its digest was rolled back before and `state.override` does not say why it may go again.
         """
         with self._write() as db:
             running = db.execute("SELECT id FROM rollouts WHERE service = ? AND over = 0", (state.spec.service,)).fetchone()
@@ -127,14 +134,26 @@ class RolloutStore:
             if waiting:  # the controller looks at the newest rollout only: a rollback asked of the one before would be lost
                 what = f"the {waiting[0]} asked of rollout {waiting[1]} is not done yet"
                 raise UsageError("OBS-ROLL-010", what, todo="wait for it; it needs a running `obs rollout controller`")
+            refuse_known_bad(state.spec, self._bad_digests(db, state.spec.service), state.override)
             number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM rollouts").fetchone()[0]
-            state = state.model_copy(update={"id": f"{state.id}-{number}"})
+            query = "SELECT state FROM rollouts WHERE service = ? ORDER BY number DESC LIMIT 1"
+            before = db.execute(query, (state.spec.service,)).fetchone()
+            # What nobody has taken yet goes on with the newest rollout, for the controller looks at no other.
+            waiting = RolloutState.model_validate_json(before[0]).outbox if before else ()
+            state = state.model_copy(update={"id": f"{state.id}-{number}", "outbox": (*waiting, *state.outbox)})
             db.execute(
                 "INSERT INTO rollouts (id, service, version, over, state) VALUES (?, ?, 1, 0, ?)",
                 (state.id, state.spec.service, state.model_dump_json()),
             )
+            if "state" in record.get("input", {}):
+                record = {**record, "input": {**record["input"], "state": state.model_dump(mode="json")}}
             self._append(db, [{**record, "rollout": state.id}])
             return state
+
+    def bad_digests(self, service: str) -> dict[str, str]:
+        """Return the digests that were rolled back, each with the newest rollout that did it."""
+        with self._read() as db:
+            return self._bad_digests(db, service)
 
     def request(self, rollout: str, kind: Kind, actor: str, reason: str, at: float) -> int:
         """Ask the controller for something; return the request's number."""
@@ -163,6 +182,12 @@ class RolloutStore:
             query, values = query + " AND rollout = ?", [service, rollout]
         with self._read() as db:
             rows = db.execute(query + " ORDER BY seq", values).fetchall()
+        return [{**json.loads(body), "seq": seq, "hash": digest} for seq, body, digest in rows]
+
+    def history(self, rollout: str) -> list[Record]:
+        """Return all records of one rollout, oldest first, each with its `seq` and `hash`."""
+        with self._read() as db:
+            rows = db.execute("SELECT seq, body, hash FROM records WHERE rollout = ? ORDER BY seq", (rollout,)).fetchall()
         return [{**json.loads(body), "seq": seq, "hash": digest} for seq, body, digest in rows]
 
     def newest_evidence(self, rollout: str) -> Record | None:
@@ -209,7 +234,15 @@ class RolloutStore:
     def _stored(self, db: sqlite3.Connection, row: tuple[str, int, str]) -> Stored:
         query = "SELECT id, kind, actor, reason, at FROM requests WHERE rollout = ? AND answered = 0 ORDER BY id"
         requests = tuple(Request(*values) for values in db.execute(query, (row[0],)).fetchall())
-        return Stored(RolloutState.model_validate_json(row[2]), int(row[1]), requests)
+        state = RolloutState.model_validate_json(row[2])
+        bad = self._bad_digests(db, state.spec.service) if state.spec.digest and not state.deployed else {}
+        return Stored(state, int(row[1]), requests, bad.get(state.spec.digest, ""))
+
+    def _bad_digests(self, db: sqlite3.Connection, service: str) -> dict[str, str]:
+        query = """SELECT state FROM rollouts WHERE service = ? AND over = 1
+            AND json_extract(state, '$.phase') = 'RolledBack' AND json_extract(state, '$.spec.digest') != '' ORDER BY number"""
+        states = [RolloutState.model_validate_json(row[0]) for row in db.execute(query, (service,)).fetchall()]
+        return {one.spec.digest: one.id for one in states if rolled_back(one)}
 
     def _append(self, db: sqlite3.Connection, records: list[Record]) -> None:
         last = db.execute("SELECT hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
@@ -264,10 +297,51 @@ class RolloutStore:
         db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # an intent must be on disk before we act on it
-        if db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'records_remain'").fetchone()[0] == 0:
-            db.executescript(_SCHEMA)
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version > _VERSION:
+            db.close()
+            what = f"the file has version {version} of the rollout store, and this obs knows {_VERSION}"
+            raise StateError("OBS-ROLL-023", what, where=str(self._path), todo="use the newer obs that wrote it")
+        if version < _VERSION:
+            self._bring_up_to_date(db)
         self._own.db = (os.getpid(), db)
         return db
+
+    def _bring_up_to_date(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in _statements(_SCHEMA):
+                db.execute(statement)
+            if int(db.execute("PRAGMA user_version").fetchone()[0]) < _VERSION:  # nobody else was quicker
+                for number, body in db.execute("SELECT number, state FROM rollouts").fetchall():
+                    db.execute("UPDATE rollouts SET state = ? WHERE number = ?", (json.dumps(_modern(json.loads(body))), number))
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            db.close()
+            raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Cut a script into statements: `executescript` would commit the transaction that it runs in."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _modern(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state of version 1 (odds instead of ratios, no plan of weights) as one of version 2."""
+    spec = dict(state["spec"])
+    odds = spec.pop("least_detectable_odds", None)
+    if odds is not None:
+        spec.setdefault("least_detectable_ratio", max(float(odds), 1.01))
+    plan = spec.get("steps", []) if state.get("stable") else []
+    return {"plan": plan, "updated_at": state.get("created_at", 0.0), **state, "spec": spec}
 
 
 def process_owner() -> str:

@@ -7,7 +7,8 @@ An environment file says where things are, so that no command takes ten addresse
     discovery: discovery                  # file_sd folder of the instrumented processes
     metrics: {prometheus: "http://127.0.0.1:9090"}        # or {embedded: metrics.db}
     target: {ray_serve: {address: "127.0.0.1:6379", url: "http://127.0.0.1:8000", import_path: "my_app:predictor_app"}}
-    #       or {kserve: {namespace: models, name: credit-risk}}      # in Knative mode
+    #       or {kserve: {namespace: models, name: credit-risk}}, {kserve_llm: ...}, {kuberay: ...}
+    notify: {alertmanager: "http://127.0.0.1:9093"}       # and {grafana: {url: ..., token_file: ...}, webhook: "https://..."}
     links: {dashboards: "https://grafana.example/d", runbooks: "https://runbooks.example"}
 
 Relative paths are relative to the file.
@@ -25,11 +26,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_obs.errors import UsageError
+from mlops_obs.rollout.target_spec import TARGETS, Target
 from mlops_obs.slo.counters import CounterSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
     from mlops_obs.adapters.rollout_store import RolloutStore
-    from mlops_obs.rollout.ports import TrafficTarget
+    from mlops_obs.rollout.ports import Notifier, TrafficTarget
+    from mlops_obs.slo.spec import SLO
 
 ENV_VARIABLE = "OBS_ENV"
 DEFAULT_FILE = "obs.yaml"
@@ -46,32 +52,44 @@ class Metrics(_Strict):
     embedded: Path | None = None
 
 
-class RayServe(_Strict):
-    """A weighted ingress on Ray Serve.
-
-    `import_path` is `module:function`, called as `function(revision, package, store, service=...) -> Application`; the module also offers
-    `ingress_app(weights, service=...)`. The controller imports it, so it must be importable where the controller runs.
-    """
-
-    address: str
-    url: str
-    import_path: str
-    store: Path | None = None
-
-
-class KServe(_Strict):
-    """An InferenceService in Knative mode; without `kubeconfig`, the in-cluster account."""
+class KubernetesStore(_Strict):
+    """Rollouts as custom resources of a cluster; without `kubeconfig`, the pod's account."""
 
     namespace: str
-    name: str
     kubeconfig: Path | None = None
 
 
-class Target(_Strict):
-    """What splits the traffic: exactly one of the two."""
+class Store(_Strict):
+    """Where rollouts and their evidence are kept, if not in the file `state`."""
 
-    ray_serve: RayServe | None = None
-    kserve: KServe | None = None
+    kubernetes: KubernetesStore
+
+
+class GrafanaNotes(_Strict):
+    """Annotations on dashboards; the file holds the token of a service account with the role Editor."""
+
+    url: str
+    token_file: Path
+
+
+class WebhookTo(_Strict):
+    """An address that takes JSON; the file holds a bearer token."""
+
+    url: str
+    token_file: Path | None = None
+
+
+class Notify(_Strict):
+    """Who is told of rollbacks, holds and promotions; all that are given are. `team` owns the alerts (default: the SLOs' team).
+
+    `pager` takes Alertmanager's own JSON, for where there is no Alertmanager, such as the on-call inbox's `/alerts`.
+    """
+
+    alertmanager: str | None = None
+    pager: str | None = None
+    team: str | None = None
+    grafana: GrafanaNotes | None = None
+    webhook: str | WebhookTo | None = None
 
 
 class LinkBases(_Strict):
@@ -90,6 +108,8 @@ class Environment(_Strict):
     discovery: Path | None = None
     metrics: Metrics
     target: Target
+    store: Store | None = None
+    notify: Notify = Notify()
     links: LinkBases = LinkBases()
     inbox: str | None = None
     slos: tuple[Path, ...] = ()
@@ -116,16 +136,15 @@ def load_environment(path: Path | None = None) -> Environment:
         raise UsageError("OBS-ENV-002", f"not valid YAML: {problem}", where=where, todo="correct that line") from error
     if not isinstance(raw, dict):
         raise UsageError("OBS-ENV-002", "not a mapping of keys", where=str(chosen), todo="start from the example in the README")
+    if raw.get("store"):
+        raw.setdefault("state", "state.db")  # nothing is kept there then
     try:
         environment = Environment.model_validate({**_absolute(raw, chosen.resolve().parent), "path": chosen.resolve()})
     except ValidationError as error:
         raise _explain(error, str(chosen)) from error
-    for name, one in (("metrics", environment.metrics), ("target", environment.target)):
-        given = [key for key, value in one if value]
-        if len(given) != 1:
-            raise UsageError(
-                "OBS-ENV-003", f"{name} needs exactly one of {', '.join(type(one).model_fields)}", where=str(chosen), todo="keep one"
-            )
+    if len([key for key, value in environment.metrics if value]) != 1:
+        known = ", ".join(Metrics.model_fields)
+        raise UsageError("OBS-ENV-003", f"metrics needs exactly one of {known}", where=str(chosen), todo="keep one")
     return environment
 
 
@@ -133,12 +152,16 @@ def _explain(error: ValidationError, where: str) -> UsageError:
     """Name an unknown key first: a misspelt key is a missing one, too."""
     problems = error.errors()
     first = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
-    *parents, leaf = (str(part) for part in first["loc"])
-    key = ".".join((*parents, leaf))
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "OBS":
+        said = first["ctx"]["what"]
+        return UsageError("OBS-ENV-003", said if said.startswith(key) else f"{key}: {said}", where=where, todo=first["ctx"]["todo"])
     if first["type"] != "extra_forbidden":
         return UsageError("OBS-ENV-003", f"{key}: {first['msg']}", where=where, todo="`obs demo` writes an obs.yaml to compare with")
+    *parents, leaf = (str(part) for part in first["loc"])
     nested: dict[str, type[BaseModel]] = {
-        "ray_serve": RayServe, "kserve": KServe, "metrics": Metrics, "target": Target, "links": LinkBases,
+        **TARGETS, "metrics": Metrics, "target": Target, "links": LinkBases,
+        "store": Store, "kubernetes": KubernetesStore, "notify": Notify, "grafana": GrafanaNotes, "webhook": WebhookTo,
     }  # fmt: skip
     model = nested.get(parents[-1], Environment) if parents else Environment
     known = [name for name in model.model_fields if name != "path"]
@@ -160,17 +183,80 @@ def counter_source(environment: Environment) -> CounterSource:
 
 
 def traffic_target(environment: Environment) -> TrafficTarget:
-    """Return the adapter of the platform that splits the traffic."""
-    if environment.target.ray_serve:
+    """Return the adapter of the platform that splits the traffic of this environment."""
+    return target_of(environment.target, environment.service)
+
+
+def target_of(target: Target, service: str, *, kubeconfig: Path | None = None) -> TrafficTarget:
+    """Return the adapter of `target`, which splits the traffic of `service`; `kubeconfig` for a target that names none."""
+    if target.ray_serve:
         from mlops_obs.adapters.ray_serve import RayServeTarget
 
-        where = environment.target.ray_serve
-        return RayServeTarget(where.address, environment.service, where.import_path, store=str(where.store) if where.store else None)
-    from mlops_obs.adapters.kserve import KServeTarget
+        where = target.ray_serve
+        return RayServeTarget(where.address, service, where.import_path, store=str(where.store) if where.store else None)
+    if target.kserve_llm:
+        from mlops_obs.adapters.kserve_llm import KServeLLMTarget
 
-    assert environment.target.kserve is not None  # noqa: S101 - load_environment checked that one is given
-    isvc = environment.target.kserve
-    return KServeTarget(isvc.namespace, isvc.name, kubeconfig=isvc.kubeconfig)
+        llm = target.kserve_llm
+        return KServeLLMTarget(llm.namespace, llm.stable, llm.canary, llm.group, kubeconfig=llm.kubeconfig or kubeconfig)
+    if target.kuberay:
+        from mlops_obs.adapters.kuberay import KubeRayTarget
+
+        ray = target.kuberay
+        return KubeRayTarget(ray.namespace, ray.name, kubeconfig=ray.kubeconfig or kubeconfig)
+    from mlops_obs.adapters.kserve import kserve_target
+
+    assert target.kserve is not None  # noqa: S101 - a Target has exactly one
+    isvc = target.kserve
+    return kserve_target(isvc.namespace, isvc.name, kubeconfig=isvc.kubeconfig or kubeconfig, mode=isvc.mode)
+
+
+def notifier(environment: Environment, slos: Sequence[SLO] = ()) -> Notifier | None:
+    """Return whoever is told of this environment's rollouts, None if nobody is; `slos` say which team owns the service.
+
+    Raises:
+        UsageError: OBS-ENV-004 if a token's file cannot be read, OBS-NTFY-001 or OBS-GRAF-001 for an address that is none.
+    """
+    import time
+
+    from mlops_obs.adapters.notify import (
+        AlertmanagerNotifier,
+        AllOf,
+        GrafanaAnnotations,
+        PagerNotifier,
+        Patient,
+        Sender,
+        WebhookNotifier,
+    )  # fmt: skip
+    from mlops_obs.slo.platform_alerts import PLATFORM_TEAM
+
+    told, links = environment.notify, environment.links
+    found: list[Notifier] = []
+    team = told.team or next((slo.team for slo in slos if slo.service == environment.service), PLATFORM_TEAM)
+    sender = Sender(team, links.dashboards, links.runbooks)
+    if told.alertmanager:
+        found.append(AlertmanagerNotifier(told.alertmanager, sender, time.time))
+    if told.pager:
+        found.append(PagerNotifier(told.pager, sender))
+    if told.grafana:
+        from mlops_obs.adapters.grafana import Grafana
+
+        found.append(GrafanaAnnotations(Grafana(told.grafana.url, _secret(told.grafana.token_file), timeout=5.0)))
+    if told.webhook:
+        to = told.webhook if isinstance(told.webhook, WebhookTo) else WebhookTo(url=told.webhook)
+        found.append(WebhookNotifier(to.url, _secret(to.token_file) if to.token_file else ""))
+    # Each is left alone by itself: a pager that is away must not keep the charts from being told.
+    return AllOf([Patient(one, time.monotonic) for one in found]) if found else None
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UsageError(
+            "OBS-ENV-004", f"the token cannot be read: {reason}", where=str(path), todo="correct notify in obs.yaml"
+        ) from error
 
 
 def rollout_store(environment: Environment) -> RolloutStore:
@@ -180,7 +266,18 @@ def rollout_store(environment: Environment) -> RolloutStore:
     return RolloutStore(environment.state)
 
 
-_PATHS = (("state",), ("discovery",), ("metrics", "embedded"), ("target", "ray_serve", "store"), ("target", "kserve", "kubeconfig"))
+def kubernetes_store(namespace: str, kubeconfig: Path | None = None) -> KubernetesRolloutStore:
+    """Return the rollouts of a namespace of a cluster; without `kubeconfig`, as the pod's account."""
+    from mlops_obs.adapters.kubernetes.api import KubernetesApi
+    from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
+
+    return KubernetesRolloutStore(KubernetesApi(kubeconfig), namespace)
+
+
+_PATHS = (
+    ("state",), ("discovery",), ("metrics", "embedded"), ("target", "ray_serve", "store"), ("store", "kubernetes", "kubeconfig"),
+    ("notify", "grafana", "token_file"), ("notify", "webhook", "token_file"), *(("target", kind, "kubeconfig") for kind in TARGETS),
+)  # fmt: skip
 
 
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:

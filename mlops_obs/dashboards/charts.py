@@ -31,6 +31,14 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """What a line could also have been: (Unix seconds, low, high) in its colour; None where nothing is known."""
+
+    points: Sequence[tuple[float, float | None, float | None]]
+    colour: str = "s0"
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """A vertical line at an event. `number` is printed above it, `label` shown when pointed at."""
 
@@ -77,6 +85,7 @@ def time_chart(
     *,
     marks: Sequence[Mark] = (),
     limits: Sequence[tuple[float, str]] = (),
+    bands: Sequence[Band] = (),
     stacked: bool = False,
     label: str = "",
 ) -> str:
@@ -84,6 +93,7 @@ def time_chart(
 
     Args:
         limits: (value, name) of dashed lines not to cross.
+        bands: drawn under the lines, and cut off where the lines' axis ends: an interval must not flatten what it surrounds.
         stacked: fill areas up to the sum instead of drawing lines.
         label: alternative text.
     """
@@ -101,6 +111,7 @@ def time_chart(
             f'<text x="{frame.left - 8:.1f}" y="{y(tick) + 4:.1f}" text-anchor="end">{format_tick(tick, frame.unit, apart)}</text>'
         )
     parts += _time_axis(frame)
+    parts += [_wash(band, frame, y) for band in bands]
     for line, base in shown:
         parts += _draw(line, base, frame, y)
     for value, _ in limits:
@@ -186,6 +197,21 @@ def _draw(line: Line, base: list[float] | None, frame: Frame, y: Place) -> list[
         else:
             parts.append(f'<path class="data {line.colour}{" quiet" if line.quiet else ""}" d="M{top}">{title}</path>')
     return parts
+
+
+def _wash(band: Band, frame: Frame, y: Place) -> str:
+    runs: list[list[tuple[float, float, float]]] = [[]]
+    for at, low, high in band.points:
+        if low is None or high is None:
+            runs.append([])
+        elif frame.start <= at <= frame.end:
+            runs[-1].append((frame.x(at), y(low), y(high)))
+    return "".join(
+        f'<path class="wash {band.colour}" d="M{_path([(x, high) for x, _, high in run], False)}'
+        f'L{_path([(x, low) for x, low, _ in run], False, back=True)}Z"/>'
+        for run in runs
+        if len(run) > 1
+    )
 
 
 def _path(points: Sequence[tuple[float, float]], stepped: bool, *, back: bool = False) -> str:

@@ -61,6 +61,8 @@ def to_grafana(dashboard: Dashboard) -> dict[str, Any]:
         board = board.with_variable(_variable(variable, source))
     for marker in dashboard.markers:
         board = board.annotation(_annotation(marker, source))
+    if dashboard.markers:
+        board = board.annotation(_notices())
     y = 0
     for row in dashboard.rows:
         band = (
@@ -242,6 +244,21 @@ def _variable(variable: Variable, source: Any) -> Any:
         every = model.VariableOption(selected=True, text="All", value="$__all")
         built = built.include_all(True).multi(True).all_value(".*").current(every)
     return built
+
+
+def _notices() -> Any:
+    """What rollout controllers write into Grafana itself, with its reason; other dashboards' annotations are not shown by default."""
+    from grafana_foundation_sdk.builders import dashboard as sdk
+    from grafana_foundation_sdk.models import common
+
+    return (
+        sdk.AnnotationQuery()
+        .name("Rollout notices")
+        .datasource(common.DataSourceRef(type_val="grafana", uid="-- Grafana --"))
+        .enable(True)
+        .icon_color(COLOURS["info"])
+        .target(sdk.AnnotationTarget().limit(100).match_any(False).tags(["mlops-obs", "rollout"]).type("tags"))  # type: ignore[arg-type]  # the SDK knows data queries only
+    )
 
 
 def _annotation(marker: Marker, source: Any) -> Any:

@@ -105,6 +105,11 @@ def current_phase() -> str:
     return f"max by (stable, canary, phase) ({selector(names.ROLLOUT_PHASE)} == 1)"
 
 
+def current_attribution() -> str:
+    """1 for whose fault the newest rollout sees, and nothing for the others."""
+    return f"max by (canary, {names.ATTRIBUTION}) ({selector(names.ROLLOUT_ATTRIBUTION)} == 1)"
+
+
 def seconds_since(metric: Metric, *by: str) -> str:
     """Seconds since the Unix time that a gauge holds."""
     return f"time() - max by ({', '.join(by)}) ({selector(metric)} > 0)"

@@ -14,6 +14,7 @@ from mlops_obs.durations import humanize_duration
 from mlops_obs.metric_names import SERVICE, SEVERITY, SLO, TIER
 from mlops_obs.paging.matching import Labels, inhibits
 from mlops_obs.paging.plan import Plan, seconds
+from mlops_obs.paging.rollout_notices import NOTICE_ALERTS
 from mlops_obs.paging.routing import Delays
 from mlops_obs.paging.upstream import upstream_of
 from mlops_obs.slo import annotations as words
@@ -25,7 +26,9 @@ from mlops_obs.slo.tiers import describe, plan_tiers
 _MEANINGS = {
     words.TELEMETRY_ABSENT: "the counters of an SLO were there and are gone; idle services still export theirs.",
     words.BUDGET_LOW: "a step of the budget policy is reached: less of the period's budget is left than the team agreed to.",
+    **{one.name: one.meaning for one in NOTICE_ALERTS},
 }
+_OF_THE_PLATFORM = {one.name for one in (*PLATFORM_ALERTS, *NOTICE_ALERTS)}
 _BURN = "the error budget of an SLO is being spent too fast."
 
 
@@ -52,12 +55,12 @@ def alert_rules(document: object) -> Iterator[AlertRule]:
 
 def known_alerts() -> list[str]:
     """Return the names of all alerts that can fire, sorted."""
-    return sorted([*words.ALERTS.values(), words.TELEMETRY_ABSENT, words.BUDGET_LOW, *(one.name for one in PLATFORM_ALERTS)])
+    return sorted([*words.ALERTS.values(), words.TELEMETRY_ABSENT, words.BUDGET_LOW, *_OF_THE_PLATFORM])
 
 
 def needs_slos(alert: str) -> bool:
     """Say whether `alert` is about an SLO; the others are about the platform itself."""
-    return alert not in {one.name for one in PLATFORM_ALERTS}
+    return alert not in _OF_THE_PLATFORM
 
 
 def explain(alert: str, rules: Iterable[AlertRule], slos: Sequence[spec.SLO], plan: Plan, delays: Delays) -> str:
@@ -92,7 +95,8 @@ def explain(alert: str, rules: Iterable[AlertRule], slos: Sequence[spec.SLO], pl
         condition = rule.expr.strip() + (f"\nfor {rule.hold}" if rule.hold else "")
         lines += ["", *(f"    {line}" for line in condition.splitlines())]
     if not found:
-        lines += ["", "No SLO here has it."]
+        sent = next((one for one in NOTICE_ALERTS if one.name == alert), None)
+        lines += ["", f"The rollout controller sends it, as a {sent.severity}." if sent else "No SLO here has it."]
     if alert in known_alerts():
         lines += ["", f"Runbook: runbooks/{alert}.md"]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mlops_obs.metric_names import SERVICE, SEVERITY, SLO, TEAM
 from mlops_obs.paging.plan import UNROUTED
+from mlops_obs.paging.rollout_notices import NOTICE_ALERTS, notice_labels
 from mlops_obs.paging.routing import SEVERITIES
 from mlops_obs.slo import spec
 from mlops_obs.slo.platform_alerts import PLATFORM_ALERTS, PLATFORM_TEAM, platform_labels
@@ -59,6 +60,10 @@ def route_cases(slos: Sequence[spec.SLO], teams: Sequence[str] = (), group_by: S
     for one in PLATFORM_ALERTS:
         labels = {"alertname": one.name, **platform_labels({SERVICE: "any"})}
         yield Case(f"{one.name} goes to team {PLATFORM_TEAM}", (told(labels),))
+    for team in sorted({slo.team for slo in slos} | {PLATFORM_TEAM}):
+        for notice in NOTICE_ALERTS:
+            labels = notice_labels(notice, "any", team, {"revision": "v2"})
+            yield Case(f"a rollout's {notice.name} is a {notice.severity} of team {team}", (told(labels),))
     for severity in SEVERITIES:
         orphan = {"alertname": "Orphan", SERVICE: "any", SEVERITY: severity}
         yield Case(f"a {severity} without a team is delivered", (Expected(orphan, UNROUTED),))

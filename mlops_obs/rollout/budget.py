@@ -17,39 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_obs.errors import ObsError
-from mlops_obs.metric_names import REVISION, SERVICE
-from mlops_obs.rollout.evidence import Arms, per_slice, slice_edges
-from mlops_obs.rollout.sequential import Table, log_e_path
+from mlops_obs.rollout.burn import BurnMeter, OwnBurn
+from mlops_obs.rollout.evidence import Arms
+from mlops_obs.rollout.gates.counting import read_selector
 from mlops_obs.rollout.spec import Rollout
-from mlops_obs.slo.counters import CounterSource, Series, newest
-from mlops_obs.slo.indicators import Selector, counters
+from mlops_obs.slo.counters import CounterSource, sum_increase
+from mlops_obs.slo.indicators import counters
 from mlops_obs.slo.policy import Rung, in_force, percent, strictest
 from mlops_obs.slo.spec import SLO
 from mlops_obs.slo.standing import Standing, read_standing
-from mlops_obs.slo.tiers import Z
 
 REFRESH = 30.0  # seconds for which a reading of a budget is good enough
-_LOOKBACK = 60.0
-_CAP = 3.0  # one stall of one process makes a whole slice bad; several slices are asked for
-
-
-@dataclass(frozen=True, slots=True)
-class OwnBurn:
-    """Counts of an SLO's events since the canary got traffic, and the evidence that the canary is worse than stable."""
-
-    canary_bad: int
-    canary_total: int
-    stable_bad: int
-    stable_total: int
-    log10_e_peak: float
-    log10_bound: float
-    allowed: float
-    """The share of bad events that the objective allows."""
-
-    @property
-    def proven(self) -> bool:
-        """The canary burns, and stable does not do so alike."""
-        return self.log10_e_peak >= self.log10_bound and _lower_bound(self.canary_bad, self.canary_total) > self.allowed
+_TRAFFIC = 300.0  # seconds over which the traffic is measured, to tell how many events a budget is
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +43,8 @@ class Budget:
     unknown: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    left: Mapping[str, float] = field(default_factory=dict)
+    """Bad events that may still happen before the budget is spent, by SLO; only where that is known and asked for."""
 
     @property
     def warning(self) -> str:
@@ -132,6 +113,8 @@ class BudgetWatch:
         self.slos = tuple(slo for slo in slos if slo.service == service and slo.budget_policy)
         self._others, self._source = tuple(slos), source  # a chain has stages in other services
         self._known: dict[str, tuple[float, Standing]] = {}
+        self._events: dict[str, tuple[float, float]] = {}  # events per second by SLO, as measured when
+        self._burns: dict[tuple[str, Arms, float], BurnMeter] = {}
 
     def look(self, rollout: Rollout, arms: Arms, began_at: float | None, now: float) -> Budget:
         """Return what the policies ask for at `now`; `began_at` is when the canary first got traffic (Unix seconds, None: not yet)."""
@@ -150,69 +133,39 @@ class BudgetWatch:
         unknown = [one.problem for one in standings if one.remaining is None]
         for slo in deciding if began_at is not None else ():
             try:
-                found = own_burn(self._source, slo, rollout, arms, began_at or now, now, might)
+                found = self._meter(slo, rollout, arms, began_at or now).read(self._source, now, might)
             except (ObsError, ValueError, OverflowError) as error:  # a counter may be no number
                 unknown.append(f"whose burn it is cannot be told for {slo.name}: {getattr(error, 'what', error)}")
             else:
                 own |= {slo.name: found} if found else {}
-        return Budget(rungs, own, tuple(unknown), tuple(slo.name for slo in self.slos), unread)
+        left = {} if rollout.pace != "auto" else {one.slo.name: left for one in standings if (left := self._left(one, now)) is not None}
+        return Budget(rungs, own, tuple(unknown), tuple(slo.name for slo in self.slos), unread, left)
 
+    def _meter(self, slo: SLO, rollout: Rollout, arms: Arms, began_at: float) -> BurnMeter:
+        key = (slo.name, Arms(arms.stable, arms.canary, True, None), began_at)
+        if key not in self._burns:
+            self._burns = {one: meter for one, meter in self._burns.items() if one[1:] == key[1:]}  # those of earlier rollouts go
+            self._burns[key] = BurnMeter(slo, rollout, arms, began_at)
+        return self._burns[key]
 
-def own_burn(source: CounterSource, slo: SLO, rollout: Rollout, arms: Arms, began_at: float, now: float, tests: int = 1) -> OwnBurn | None:
-    """Count the events of `slo` by arm since `began_at` and the warm-up; None where its counters do not tell the two revisions apart.
-
-    `tests` is how many SLOs may ever be asked: they share `rollout.alpha`, so that all of them together turn back a
-    canary that is no worse than stable with at most that chance, however often one looks.
-    """
-    if slo.indicator.type == "training":
-        return None  # a training run's revision is no canary: its traffic wastes no GPU time
-    try:
-        counted = counters(slo)
-    except (TypeError, ValueError, ObsError):  # counted by an expression, a gauge or other SLOs: no revision in sight
-        return None
-    part_selector = counted.bad or counted.good
-    assert part_selector is not None  # noqa: S101 - an indicator counts bad events or good ones
-    start = began_at - max(_LOOKBACK, 3 * rollout.stale_after)
-    # A selector of the user's own may be wider than the service, and another service's v2 is not this one's.
-    total, part = (
-        [series for series in read(source, one, start, now) if series.labels.get(SERVICE, slo.service) == slo.service]
-        for one in (counted.total, part_selector)
-    )
-    for family in (total,) if counted.bad is not None else (total, part):
-        if not {arms.canary, arms.stable} <= {one.labels.get(REVISION) for one in family}:
+    def _left(self, standing: Standing, now: float) -> float | None:
+        """Return how many bad events the rest of a budget is, at the declared traffic or that of the last five minutes."""
+        slo = standing.slo
+        if standing.remaining is None:
             return None
-    first = began_at + (rollout.warm_up or 0.0)
-    edges = [one for one in slice_edges(began_at, min(now, newest(total) or now), rollout.slice) if one >= first - 1e-9]
-    columns: dict[str, list[tuple[int, int]]] = {}
-    for revision in (arms.canary, arms.stable):
-        alls, parts = (per_slice(family, {REVISION: revision}, edges, rollout.stale_after) for family in (total, part))
-        bads = parts if counted.bad is not None else [whole - good for whole, good in zip(alls, parts, strict=True)]
-        columns[revision] = [(round(min(max(bad, 0.0), whole)), round(whole)) for bad, whole in zip(bads, alls, strict=True)]
-    tables = [Table(*canary, *stable) for canary, stable in zip(columns[arms.canary], columns[arms.stable], strict=True)]
-    peak = max(log_e_path(tables, 1.0, _CAP), default=0.0)
-    return OwnBurn(
-        sum(one.canary_bad for one in tables),
-        sum(one.canary_total for one in tables),
-        sum(one.stable_bad for one in tables),
-        sum(one.stable_total for one in tables),
-        max(peak, 0.0) / math.log(10),
-        math.log10(max(tests, 1) / rollout.alpha),
-        float(slo.budget),
-    )
-
-
-def read(source: CounterSource, one: Selector, start: float, end: float) -> list[Series]:
-    """Return the samples of `one` in (start, end]. A source matches by equality only, so the other matchers act here."""
-    return [series for series in source.series(one.metric, one.equal, start, end) if one.accepts(series.labels)]
-
-
-def _lower_bound(bad: int, total: int) -> float:
-    """Wilson lower bound (one-sided 99 %) of the share of bad events."""
-    if total <= 0:
-        return 0.0
-    z = float(Z)
-    centre = bad + z * z / 2
-    return (centre - z * math.sqrt(bad * (total - bad) / total + z * z / 4)) / (total + z * z)
+        if slo.events_per_second is not None:
+            rate = float(slo.events_per_second)
+        else:
+            measured = self._events.get(slo.name)
+            if measured is None or not 0 <= now - measured[0] < REFRESH:
+                try:
+                    total = read_selector(self._source, counters(slo).total, now - _TRAFFIC, now)
+                except (ObsError, TypeError, ValueError):
+                    return None
+                measured = self._events[slo.name] = (now, sum_increase(total, now - _TRAFFIC, now) / _TRAFFIC)
+            rate = measured[1]
+        left = standing.remaining * float(slo.budget) * rate * slo.period_seconds
+        return max(left, 0.0) if math.isfinite(left) else None
 
 
 def _share(bad: int, total: int) -> str:

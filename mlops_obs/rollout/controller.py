@@ -1,37 +1,53 @@
-"""The loop that makes decisions real: look, decide, write down the intent, act, write down the result.
+"""The loop that makes decisions real: look, decide, write down the intent, act, write down the result, tell people.
 
 It is level-triggered: each step starts from what the store and the target say now, so that a controller killed at any
-instruction is continued by the next one. The trap is a second controller: a lease lets one act, every save carries the
-lease's fencing token, and every change of weights names the weights it expects to find.
+instruction is continued by the next one. The trap is a second controller: a lease lets one act, it is asked for again
+right before each change, every save carries its fencing token, and every change of weights names the weights it expects
+to find. A look that is not recorded changes nothing; its state is thrown away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from mlops_obs.errors import ObsError, TargetError
+from mlops_obs.errors import ObsError, StateError, TargetError
 from mlops_obs.rollout.budget import NO_BUDGET, Budget, BudgetWatch
+from mlops_obs.rollout.clocks import on_time
 from mlops_obs.rollout.decide import decide, settle
-from mlops_obs.rollout.evidence import Arms, read_evidence
-from mlops_obs.rollout.judge import Verdict, judge
-from mlops_obs.rollout.ports import TrafficTarget
-from mlops_obs.rollout.records import Record, make_record
-from mlops_obs.rollout.state import Action, Decision, Deploy, Request, RolloutState, Seen, SetWeights
+from mlops_obs.rollout.delivery import Delivery
+from mlops_obs.rollout.evidence import Arms, Evidence, Unknown
+from mlops_obs.rollout.gates import GateReading, GateWatch
+from mlops_obs.rollout.inputs import Look, slices_of
+from mlops_obs.rollout.look import arms_of, see, since_start
+from mlops_obs.rollout.memory import Memory
+from mlops_obs.rollout.ports import Finishes, Notifier, TrafficTarget, WayBack
+from mlops_obs.rollout.reading import EvidenceReader
+from mlops_obs.rollout.records import Record, decided, done, news
+from mlops_obs.rollout.retreat import guarded
+from mlops_obs.rollout.said import RecordedBudget
+from mlops_obs.rollout.state import Action, Decision, Deploy, Finish, Request, RolloutState, Seen, SetWeights
 from mlops_obs.slo.counters import CounterSource
 from mlops_obs.slo.spec import SLO
 
-_RECORD_EVERY = 10.0  # seconds between records while nothing but the wording of a hold changes
+_RECORD_EVERY = 10.0  # seconds between records while nothing but words and counts change
+_WAY_BACK_EVERY = 10.0  # seconds for which the answer about the way back is good enough while no traffic rises
+
+Act = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A rollout as the store has it: the version guards the next save, `requests` are not answered yet."""
+    """A rollout as the store has it: the version guards the next save, `requests` are not answered yet.
+
+    `known_bad` names a rollout of the same package (by its digest) that was rolled back; empty if there is none.
+    """
 
     state: RolloutState
     version: int
     requests: tuple[Request, ...] = ()
+    known_bad: str = ""
 
 
 class ControllerStore(Protocol):
@@ -41,8 +57,8 @@ class ControllerStore(Protocol):
         """Take or renew the lease for `ttl` seconds; return its fencing token, or None while another owner holds it."""
         ...
 
-    def load(self, service: str) -> Stored | None:
-        """Return the newest rollout of `service`."""
+    def load(self, key: str) -> Stored | None:
+        """Return the newest rollout of `key`: a service, or a Rollout's name in Kubernetes."""
         ...
 
     def save(self, stored: Stored, state: RolloutState, records: list[Record], token: int, *, answered: bool = False) -> Stored:
@@ -51,6 +67,15 @@ class ControllerStore(Protocol):
         Raises StateError OBS-ROLL-012 if the version moved on, OBS-ROLL-013 if the lease `token` is not current.
         """
         ...
+
+    def history(self, rollout: str) -> list[Record]:
+        """Return all records of one rollout, oldest first: the evidence after a restart."""
+        ...
+
+
+def directly(act: Act, renew: Act) -> None:  # noqa: ARG001 - nothing renews a lease on the thread that acts
+    """Carry out an act on this thread. For acts that may outlast the lease, give the controller one that renews it meanwhile."""
+    act()
 
 
 class Controller:
@@ -61,6 +86,9 @@ class Controller:
         owner: unique name of this process, kept in the lease.
         clock: Unix seconds; read again after an action, which may take long.
         ttl: seconds after which another controller may take over.
+        notifier: whoever tells people; None: nobody.
+        key: under which the store has the rollout; None: the service.
+        carry_out: runs an act and renews the lease while it lasts.
     """
 
     def __init__(
@@ -74,11 +102,17 @@ class Controller:
         clock: Callable[[], float],
         ttl: float = 15.0,
         slos: Sequence[SLO] = (),
+        notifier: Notifier | None = None,
+        key: str | None = None,
+        carry_out: Callable[[Act, Act], None] = directly,
     ) -> None:
         self._budgets = BudgetWatch(service, slos, source)
-        self._service, self._store, self._target, self._source = service, store, target, source
+        self._slos = tuple(slos)
+        self._key, self._store, self._target, self._source = service if key is None else key, store, target, source
         self._owner, self._clock, self._ttl = owner, clock, ttl
-        self._recorded: tuple[str, int, float] = ("", -1, 0.0)  # rollout, slices and time of the last decision record
+        self._delivery = Delivery(notifier)
+        self._carry_out = carry_out
+        self._memory: Memory | None = None
 
     def step(self) -> RolloutState | None:
         """Look once and do at most one thing; return the state, or None if there is no rollout or another controller has the lease.
@@ -89,35 +123,58 @@ class Controller:
         now = self._clock()
         token = self._store.lease(self._owner, now, self._ttl)
         if token is None:
+            self._memory = None
             return None
-        stored = self._store.load(self._service)
-        if stored is None or (stored.state.over and not stored.requests):
-            return stored.state if stored else None
-        seen = self._look(stored, now)
-        decision = decide(stored.state, seen, now)
-        records = [self._asked(decision.state, request, seen) for request in stored.requests]
-        if decision.action is None:
-            return self._note(stored, decision, seen, records, now, token)
-        return self._act(stored, decision, decision.action, seen, records, now, token)
+        stored = self._store.load(self._key)
+        if stored is None:
+            return None
+        if stored.state.over and not stored.requests and not guarded(stored.state, now):
+            return self._deliver(stored, token).state
+        memory = self._remembered(stored)
+        look = self._look(stored, memory, now)
+        seen, decision = self._decided(stored.state, look, memory)
+        if _rises(decision, seen) and look.way_back is not None and (memory.way_back or (now,))[0] != now:
+            look = replace(look, way_back=self._ask_way_back(stored.state, memory, now, 0.0))
+            seen, decision = self._decided(stored.state, look, memory)
+        if decision.action is not None:
+            return self._act(stored, decision, decision.action, seen, look, memory, token)
+        return self._note(stored, decision, seen, look, memory, token)
 
-    def _look(self, stored: Stored, now: float) -> Seen:
-        state = stored.state
-        verdict, budget = Verdict("undecided", "nothing has been looked at yet"), NO_BUDGET
-        if state.stable:
-            # Until the target has shown the first step, the canary may have no traffic and owes us no samples.
-            since = state.step_started_at or (state.began_at if state.step > 0 else None)
-            arms = Arms(state.stable, state.spec.canary, bool(state.desired.get(state.stable)), since)
-            try:
-                evidence = read_evidence(self._source, state.spec, arms, state.began_at, now)
-                verdict = judge(evidence, state.spec, state.stable, state.began_at, state.step_started_at)
-            except Exception as error:  # noqa: BLE001 - a surprise in the metrics must not keep a person's abort from the target
-                verdict = Verdict("unknown", f"metrics cannot be read: unexpected {type(error).__name__}: {error}")
-            if self._budgets.slos and not state.over:
-                budget = self._look_at_budgets(state, arms, now)
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def _remembered(self, stored: Stored) -> Memory:
+        state, memory = stored.state, self._memory
+        if memory is None or (memory.rollout, memory.version) != (state.id, stored.version):
+            reader = EvidenceReader(self._source, state.spec, self._slos)
+            gates = GateWatch(state.spec, self._source, self._slos) if state.spec.gates else None
+            memory = Memory(state.id, stored.version, reader, gates, recorded=slices_of(self._store.history(state.id)))
+            self._memory = memory
+        return memory
+
+    def _look(self, stored: Stored, memory: Memory, now: float) -> Look:
+        state = on_time(stored.state, now)
+        look = Look(now, None, requests=stored.requests, finishes=isinstance(self._target, Finishes), known_bad=stored.known_bad)
+        if state.stable and not state.over:
+            arms = arms_of(state)
+            evidence = self._read(state, arms, memory, now)
+            if isinstance(evidence, Unknown):
+                look = replace(look, looked=True, unknown=evidence.reason)
+            else:
+                memory.learn(evidence.slices[len(since_start(state, memory.slices)) :])
+                look = replace(look, looked=True, until=evidence.until, bounds=evidence.bounds, notes=evidence.notes)
+            budget = RecordedBudget.of(self._look_at_budgets(state, arms, now) if self._budgets.slos else NO_BUDGET)
+            look = replace(look, slices=tuple(memory.fresh), budget=budget, gates=self._gates(state, arms, memory, now))
+            look = replace(look, way_back=self._ask_way_back(state, memory, now, _WAY_BACK_EVERY))
         try:
-            return Seen(dict(self._target.weights()), verdict, stored.requests, budget=budget)
+            return replace(look, weights=dict(self._target.weights()))
         except Exception as error:  # noqa: BLE001 - refusal or surprise, nothing is done without the weights
-            return Seen(None, verdict, stored.requests, str(_told(error)), budget)
+            return replace(look, problem=str(_told(error)))
+
+    def _read(self, state: RolloutState, arms: Arms, memory: Memory, now: float) -> Evidence | Unknown:
+        try:
+            return memory.reader.read(arms, state.began_at, since_start(state, memory.slices), state.shown, now)
+        except Exception as error:  # noqa: BLE001 - a surprise in the metrics must not keep a person's abort from the target
+            return Unknown(f"metrics cannot be read: unexpected {type(error).__name__}: {error}")
 
     def _look_at_budgets(self, state: RolloutState, arms: Arms, now: float) -> Budget:
         try:
@@ -127,88 +184,104 @@ class Controller:
             every = tuple(slo.name for slo in self._budgets.slos)
             return Budget(unknown=(what,), watched=every, unread=every)
 
-    def _asked(self, state: RolloutState, request: Request, seen: Seen) -> Record:
-        return make_record(
-            "request",
-            state,
-            at=request.at,
-            action=request.kind,
-            reason=request.reason,
-            before=seen.weights,
-            after=None,
-            actor=request.actor,
-        )
+    def _gates(self, state: RolloutState, arms: Arms, memory: Memory, now: float) -> tuple[GateReading, ...]:
+        if memory.gates is None:
+            return ()
+        return memory.gates.look(arms, state.began_at, state.step_started_at, now)
 
-    def _note(self, stored: Stored, decision: Decision, seen: Seen, records: list[Record], now: float, token: int) -> RolloutState:
-        """Save a decision without an action; record it if it says something new."""
-        state, (rollout, slices, at) = decision.state, self._recorded
-        news = (
-            state.phase != stored.state.phase
-            or state.policy != stored.state.policy
-            or bool(records)
-            or ((rollout, slices) != (state.id, seen.verdict.slices) and seen.verdict.kind != "unknown")
-            or (state.reason != stored.state.reason and now - at >= _RECORD_EVERY)
-        )
-        if news:
-            # The target confirms a retreat that was decided, and recorded as a decision, before.
-            confirmed = state.phase in ("RolledBack", "Aborted") and stored.state.goal != "forward"
-            records.append(
-                make_record(
-                    "result" if confirmed else "decision",
-                    state,
-                    at=now,
-                    action=decision.verb,
-                    reason=decision.reason,
-                    before=seen.weights,
-                    after=seen.weights,
-                    evidence=seen.numbers(),
-                )
-            )
-        if records or state != stored.state:
-            self._store.save(stored, state.model_copy(update={"updated_at": now}), records, token, answered=True)
-        if news:
-            self._recorded = (state.id, seen.verdict.slices, now)
-        return state
-
-    def _act(
-        self, stored: Stored, decision: Decision, action: Action, seen: Seen, records: list[Record], now: float, token: int
-    ) -> RolloutState:
-        """Write the intent, act, write the result. A kill between any two of them is repaired by the next step."""
-        state, evidence = decision.state.model_copy(update={"updated_at": now}), seen.numbers()
-        after = dict(action.weights) if isinstance(action, SetWeights) else seen.weights
-        for kind in ("decision", "intent"):
-            before, why = seen.weights, decision.reason
-            records.append(
-                make_record(kind, state, at=now, action=decision.verb, reason=why, before=before, after=after, evidence=evidence)
-            )
-        stored = self._store.save(stored, state, records, token, answered=True)
-        error = self._carry_out(action)
-        done = self._clock()
-        state = settle(state, action, error, done).model_copy(update={"updated_at": done})
-        result = make_record(
-            "result",
-            state,
-            at=done,
-            action=decision.verb,
-            reason=decision.reason if error is None else state.reason,
-            before=seen.weights,
-            after=after if error is None else None,
-            evidence=evidence,
-            ok=error is None,
-        )
-        self._store.save(stored, state, [result], token)
-        self._recorded = (state.id, seen.verdict.slices, done)
-        return state
-
-    def _carry_out(self, action: Action) -> ObsError | None:
+    def _ask_way_back(self, state: RolloutState, memory: Memory, now: float, age: float) -> WayBack:
+        """Ask the target, or take an answer that is at most `age` seconds old and was good; what cannot be told is not ready."""
+        known = memory.way_back
+        if known is not None and known[1].ready and 0 <= now - known[0] < age:
+            return known[1]
         try:
+            way = self._target.way_back(state.stable)
+        except Exception as error:  # noqa: BLE001 - as for the weights
+            way = WayBack(False, f"it cannot be told: {_told(error)}")
+        memory.way_back = (now, way)
+        return way
+
+    # --- deciding and acting --------------------------------------------------------------------------------
+
+    def _decided(self, state: RolloutState, look: Look, memory: Memory) -> tuple[Seen, Decision]:
+        seen = see(state, look, memory.slices)
+        decision = decide(state, seen, look.now)
+        return seen, replace(decision, state=decision.state.model_copy(update={"updated_at": look.now}))
+
+    def _note(self, stored: Stored, decision: Decision, seen: Seen, look: Look, memory: Memory, token: int) -> RolloutState:
+        """Save a decision without an action if it says something new, or if it is time; else nothing has happened."""
+        before, state = stored.state, decision.state
+        due = not before.over and abs(look.now - before.updated_at) >= max(_RECORD_EVERY, before.spec.slice)
+        if stored.requests or due or news(before, state):
+            stored = self._save(stored, state, decided(before, decision, seen, look), token, memory, answered=True)
+        self._deliver(stored, token)
+        return state
+
+    def _act(self, stored: Stored, decision: Decision, action: Action, seen: Seen, look: Look, memory: Memory, token: int) -> RolloutState:
+        """Write the intent, act, write the result. A kill between any two of them is repaired by the next step."""
+        stored = self._save(stored, decision.state, decided(stored.state, decision, seen, look), token, memory, answered=True)
+        self._hold_lease(token)
+        error = self._try(action, token)
+        at = self._clock()
+        state = settle(stored.state, action, error, at).model_copy(update={"updated_at": at})
+        self._hold_lease(token)
+        stored = self._save(stored, state, [done(decision, state, seen, error, at)], token, memory)
+        self._deliver(stored, token)
+        return state
+
+    def _try(self, action: Action, token: int) -> ObsError | None:
+        def act() -> None:
             if isinstance(action, Deploy):
                 self._target.deploy(action.revision, action.package)
+            elif isinstance(action, Finish):
+                if isinstance(self._target, Finishes):
+                    self._target.finish(action.revision)
             else:
                 self._target.set_weights(action.weights, action.expected)
+
+        try:
+            self._carry_out(act, lambda: self._hold_lease(token))
+        except StateError:
+            raise
         except Exception as error:  # noqa: BLE001 - a surprise in an adapter is told and tried again like a refusal
             return _told(error)
         return None
+
+    def _hold_lease(self, token: int) -> None:
+        """Renew the lease; raise StateError if it is another's by now: what we were about to do is not ours to do any more."""
+        if self._store.lease(self._owner, self._clock(), self._ttl) != token:
+            self._memory = None
+            raise StateError("OBS-ROLL-013", "another controller has taken over", todo="stop this one")
+
+    def _save(
+        self, stored: Stored, state: RolloutState, records: list[Record], token: int, memory: Memory, *, answered: bool = False
+    ) -> Stored:
+        if self._delivery.nobody and state.outbox:
+            state = state.model_copy(update={"outbox": ()})
+        try:
+            after = self._store.save(stored, state, records, token, answered=answered)
+        except BaseException:
+            self._memory = None  # whether it was saved is not known
+            raise
+        memory.saved(after.version, recorded=any("now" in one.get("input", {}) for one in records))
+        return after
+
+    def _deliver(self, stored: Stored, token: int) -> Stored:
+        """Hand over what people must be told; what was taken leaves the outbox, what was not is tried again later."""
+        left = self._delivery.attempt(stored.state.outbox, self._clock())
+        if len(left) == len(stored.state.outbox):
+            return stored
+        memory = self._memory
+        after = self._store.save(stored, stored.state.model_copy(update={"outbox": left}), [], token)
+        if memory is not None and memory.version == stored.version:
+            memory.saved(after.version, recorded=False)
+        return after
+
+
+def _rises(decision: Decision, seen: Seen) -> bool:
+    """Tell whether the canary would get more traffic."""
+    action, canary = decision.action, decision.state.spec.canary
+    return isinstance(action, SetWeights) and action.weights.get(canary, 0) > (seen.weights or {}).get(canary, 0)
 
 
 def _told(error: Exception) -> TargetError:

@@ -1,58 +1,41 @@
-"""The verdict on a canary: condemned, accepted, or not decided yet. Pure, and a function of the whole evidence.
+"""The verdict on a canary: condemned, accepted, not decided yet, or unknown. Pure, and a function of the whole evidence.
 
-Two questions, two answers that a single threshold mixes up. *Is it worse?* is asked by an e-process over every slice
-since the rollout began; `alpha` is shared by the tests, so that the chance of ever rolling back a healthy canary stays
-below it however often one looks. *Is it good enough?* is asked at each step: the upper confidence bound of the
-difference in bad requests must lie below the margin. A stall at the start of a step must not be averaged away for
-minutes, so the question is asked again from each lap of the step on (a lap is its shortest duration), with a share of
-the error rate that shrinks with the lap's number. Silence answers neither.
+Three questions, three answers that a single threshold mixes up. *Is it worse?* is asked by e-processes over every slice
+since the rollout began (`judging/harm.py`); `alpha` is shared by all tests and all looks. *Is it good enough?* is asked at
+each step (`judging/acceptance.py`). *Whose fault is it?* is asked before anything is done: an incident of both arms holds,
+and so does evidence that cannot be trusted (`judging/attribution.py`, `judging/traffic_check.py`).
+
+The trap: silence. No data, no traffic and no difference look alike in a ratio; here each has its own verdict.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
-from mlops_obs.rollout.evidence import Counts, Evidence, Slice, Unknown
-from mlops_obs.rollout.sequential import Table, confidence_bounds, log_e_path
+from mlops_obs.rollout.evidence import Evidence, Unknown
+from mlops_obs.rollout.judging.calibration import Calibration
+from mlops_obs.rollout.judging.hearing import Hearing, Track
+from mlops_obs.rollout.judging.power import TYPICAL_NOISE, time_to_see
+from mlops_obs.rollout.judging.questions import Question
+from mlops_obs.rollout.judging.traffic_check import Traffic
 from mlops_obs.rollout.spec import Rollout
 
+__all__ = ["Attribution", "Finding", "Power", "Question", "Traffic", "Verdict", "judge"]
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question asked of every slice; `cap` is how much one slice may multiply the evidence."""
-
-    name: str
-    words: str
-    bad: Callable[[Counts], int]
-    total: Callable[[Counts], int]
-    cap: float
-    margin: Callable[[Rollout], float]
-
-
-QUESTIONS = (
-    # An error is the model's own; two or three bad slices are enough.
-    Question(
-        "errors",
-        "failed",
-        lambda counts: counts.errors,
-        lambda counts: counts.total,
-        cap=20.0,
-        margin=lambda spec: spec.non_inferiority_margin,
-    ),
-    # One stall of one process makes a whole slice slow; only several slow slices are a slow revision.
-    Question("slow", "were slow", lambda counts: counts.slow, lambda counts: counts.timed, cap=3.0, margin=lambda spec: spec.slow_margin),
-)
-
-
-_LAPS = 20  # how many of the newest laps are asked, beside the whole step
+_Z = 1.96  # two-sided 95 %
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test's numbers: counts since the rollout began, the evidence against its bound, the difference against its margin."""
+    """One test's numbers: counts since the rollout began, the evidence against its bound, the difference against its margin.
+
+    `ratio` is the canary's share of bad requests over stable's, with a 95 % interval (None: nothing to divide by).
+    `log10_alike` says how clearly this step looks like a canary that is no worse, of `log10_alike_bound` asked for.
+    """
 
     test: str
     canary_bad: int
@@ -65,101 +48,202 @@ class Finding:
     difference_upper: float
     margin: float
     step_requests: int
+    log10_alike: float = 0.0
+    log10_alike_bound: float = 0.0
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    dry_run: bool = False
 
     @property
     def condemned(self) -> bool:
-        """The evidence that the canary is worse has crossed its bound, now or earlier."""
-        return self.log10_e_peak >= self.log10_bound
+        """The evidence that the canary is worse has crossed its bound, now or earlier; never by a test that only measures."""
+        return self.log10_e_peak >= self.log10_bound and not self.dry_run
 
     @property
     def accepted(self) -> bool:
-        """The canary is at most `margin` worse than stable at this step."""
-        return self.difference_upper <= self.margin
+        """The canary is at most `margin` worse than stable at this step, and does not look like one that is clearly worse."""
+        alike = self.log10_alike >= self.log10_alike_bound
+        return self.dry_run or (self.step_requests > 0 and self.difference_upper <= self.margin and alike)
+
+
+Attribution = Literal["none", "canary", "shared", "telemetry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """How long until a regression of the declared size would be seen by a test at this traffic; `seconds` None: never."""
+
+    test: str
+    ratio: float
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the evidence says now; `until` is the newest sample's time, `slices` how many were judged."""
+    """What the evidence says now; `until` is the newest sample's time, `slices` how many were judged.
+
+    `attribution` says whose fault it is: the canary's (condemned), both arms' (a shared incident: hold, extend the deadline),
+    or the metrics' and the routing's (kind "unknown": hold, page).
+    """
 
     kind: Literal["condemned", "accepted", "undecided", "unknown"]
     reason: str
     findings: tuple[Finding, ...] = ()
     until: float | None = None
     slices: int = 0
+    attribution: Attribution = "none"
+    power: tuple[Power, ...] = ()
+    traffic: Traffic | None = None
+    calibration: Calibration | None = None
+    """The test of harm on stable's own pods, which are known to be good; None where pods are not told."""
 
     def numbers(self) -> dict[str, Any]:
         """Return the evidence as plain numbers for a record: one entry per test."""
+        out: dict[str, Any] = {"verdict": self.kind, "attribution": self.attribution}
         if self.kind == "unknown":
-            return {"verdict": self.kind, "unknown": self.reason}
-        tests = {
-            finding.test: {**_rounded(asdict(finding)), "condemned": finding.condemned, "accepted": finding.accepted}
-            for finding in self.findings
-        }
-        return {"verdict": self.kind, "until": self.until, "slices": self.slices, "tests": tests}
+            out["unknown"] = self.reason
+        if not self.findings and self.kind == "unknown":
+            return out
+        out |= {"until": self.until, "slices": self.slices}
+        out["tests"] = {one.test: {**_rounded(asdict(one)), "condemned": one.condemned, "accepted": one.accepted} for one in self.findings}
+        if self.power:
+            out["power"] = [_rounded(asdict(one)) for one in self.power]
+        if self.traffic is not None:
+            out["traffic"] = _rounded(asdict(self.traffic))
+        if self.calibration is not None:
+            out["calibration"] = _rounded(asdict(self.calibration))
+        return out
 
 
 def judge(evidence: Evidence | Unknown, rollout: Rollout, stable: str, began_at: float | None, step_started_at: float | None) -> Verdict:
-    """Judge all slices since `began_at`; acceptance looks only at slices since `step_started_at` (Unix seconds)."""
+    """Judge all slices since `began_at`; acceptance looks only at slices since `step_started_at` (Unix seconds).
+
+    What was heard of the same rollout before is not computed again; the answer is the same with and without that memory.
+    """
     if isinstance(evidence, Unknown):
-        return Verdict("unknown", evidence.reason)
+        return Verdict("unknown", evidence.reason, attribution="telemetry")
     if began_at is None:
         return Verdict("undecided", "the canary has no traffic yet", until=evidence.until)
-    first = began_at + (rollout.warm_up or 0.0)
-    slices = [one for one in evidence.slices if one.start >= first - 1e-9]
-    here = [one for one in slices if step_started_at is not None and one.start >= step_started_at - 1e-9]
-    lap = rollout.step_duration_min
-    count = 1 + int((here[-1].end - here[0].start) / lap) if here else 1
-    laps = [(number, [one for one in here if one.start >= here[0].start + number * lap]) for number in range(max(1, count - _LAPS), count)]
-    laps.insert(0, (0, here))
-    findings = tuple(_find(test, slices, laps, rollout) for test in QUESTIONS)
-    kind, reason = _conclude(findings, rollout, stable)
-    return Verdict(kind, reason, findings, evidence.until, len(slices))
+    hearing = _hearing(rollout, began_at)
+    if not hearing.hear(evidence.slices, step_started_at):
+        hearing.forget()
+        hearing.hear(evidence.slices, step_started_at)
+    return conclude(hearing, stable, evidence.until)
 
 
-def _find(test: Question, slices: Sequence[Slice], laps: Sequence[tuple[int, Sequence[Slice]]], rollout: Rollout) -> Finding:
-    tables = [Table(test.bad(one.canary), test.total(one.canary), test.bad(one.stable), test.total(one.stable)) for one in slices]
-    path = list(log_e_path(tables, rollout.least_detectable_odds, test.cap)) or [0.0]
-    upper, requests = min(_difference(test, slices, lap, number, rollout.alpha_accept) for number, lap in laps)
-    return Finding(
-        test=test.name,
-        canary_bad=sum(table.canary_bad for table in tables),
-        canary_total=sum(table.canary_total for table in tables),
-        stable_bad=sum(table.stable_bad for table in tables),
-        stable_total=sum(table.stable_total for table in tables),
-        log10_e=path[-1] / math.log(10),
-        log10_e_peak=max(path) / math.log(10),
-        log10_bound=math.log10(len(QUESTIONS) / rollout.alpha),
-        difference_upper=upper,
-        margin=test.margin(rollout),
-        step_requests=requests,
+@lru_cache(maxsize=2048)
+def _hearing(rollout: Rollout, began_at: float) -> Hearing:
+    return Hearing(rollout, began_at)
+
+
+def conclude(hearing: Hearing, stable: str, until: float | None) -> Verdict:
+    """Return the verdict on what was heard so far."""
+    findings = tuple(_find(track, hearing) for track in hearing.tracks)
+    traffic = hearing.traffic.look()
+    kind, attribution, reason = _conclude(findings, traffic, hearing, stable)
+    return Verdict(
+        kind, reason, findings, until, hearing.judged, attribution, _power(hearing), traffic=traffic, calibration=hearing.calibration()
     )
 
 
-def _difference(question: Question, slices: Sequence[Slice], lap: Sequence[Slice], number: int, alpha: float) -> tuple[float, int]:
-    """Return the upper bound of canary's ratio minus stable's over a lap, and the canary's requests in it."""
-    bad, total = sum(question.bad(one.canary) for one in lap), sum(question.total(one.canary) for one in lap)
-    # At the last step nothing is left to compare with but what stable did before.
-    peers = lap if any(question.total(one.stable) for one in lap) else slices
-    stable_bad, stable_total = sum(question.bad(one.stable) for one in peers), sum(question.total(one.stable) for one in peers)
-    share = alpha / ((number + 1) * (number + 2)) / 2  # sums to alpha over all laps; half for each arm's bound
-    _, upper = confidence_bounds(bad, total, share)
-    lower, _ = confidence_bounds(stable_bad, stable_total, share)
-    return upper - lower, total
+_Kind = Literal["condemned", "accepted", "undecided", "unknown"]
 
 
-def _conclude(findings: Sequence[Finding], rollout: Rollout, stable: str) -> tuple[Literal["condemned", "accepted", "undecided"], str]:
-    words = {test.name: test.words for test in QUESTIONS}
-    for one in findings:
+def _conclude(findings: Sequence[Finding], traffic: Traffic, hearing: Hearing, stable: str) -> tuple[_Kind, Attribution, str]:
+    """Return the kind, whose fault it is, and why. A proven harm outlives every other trouble."""
+    last = hearing.slices[-1] if hearing.slices else None
+    for one, track in zip(findings, hearing.tracks, strict=True):
         if one.condemned:
-            canary, peers = _share(one.canary_bad, one.canary_total), _share(one.stable_bad, one.stable_total)
-            odds = f"evidence {_power(one.log10_e_peak)} >= {_power(one.log10_bound)}"
-            return "condemned", f"{canary} of {rollout.canary}'s requests {words[one.test]} against {peers} of {stable}'s; {odds}"
+            return "condemned", "canary", _condemned(one, track, hearing, stable)
+    if last is not None and last.missing:
+        return "unknown", "telemetry", last.missing
+    if traffic.problem:
+        return "unknown", "telemetry", traffic.problem
+    if hearing.shared:
+        return "undecided", "shared", f"a shared incident: {hearing.shared}"
+    kind, reason = _accepted(findings, hearing.spec)
+    return kind, "none", reason
+
+
+def _find(track: Track, hearing: Hearing) -> Finding:
+    shown = hearing.acceptance(track)
+    ratio, low, high = _ratio(track.counts, hearing)
+    return Finding(
+        test=track.question.name,
+        canary_bad=track.counts[0],
+        canary_total=track.counts[1],
+        stable_bad=track.counts[2],
+        stable_total=track.counts[3],
+        log10_e=track.value / math.log(10),
+        log10_e_peak=track.peak / math.log(10),
+        log10_bound=hearing.bound / math.log(10),
+        difference_upper=shown.upper,
+        margin=1.0 if track.question.margin is None else track.question.margin,
+        step_requests=shown.requests,
+        log10_alike=(shown.alike - max(track.value, 0.0)) / math.log(10),  # a suspicion of harm counts against it
+        log10_alike_bound=shown.required / math.log(10),
+        ratio=ratio,
+        ratio_low=low,
+        ratio_high=high,
+        dry_run=track.question.dry_run,
+    )
+
+
+def _ratio(counts: Sequence[int], hearing: Hearing) -> tuple[float | None, float | None, float | None]:
+    bad, total, stable_bad, stable_total = counts
+    if not total or not stable_total or not bad + stable_bad:
+        return None, None, None
+    middle = math.log((bad + 0.5) / (total + 0.5)) - math.log((stable_bad + 0.5) / (stable_total + 0.5))
+    noise = TYPICAL_NOISE**2 * hearing.spec.block / max(hearing.seconds, 1.0)
+    half = _Z * math.sqrt(1 / (bad + 0.5) + 1 / (stable_bad + 0.5) + noise)
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+
+
+def _power(hearing: Hearing) -> tuple[Power, ...]:
+    out, spec = [], hearing.spec
+    seconds = max(hearing.seconds, 1e-3)
+    for track in hearing.tracks:
+        if track.question.dry_run:
+            continue
+        _, total, bad, stable_total = track.counts
+        found = None
+        if total and stable_total:
+            found = time_to_see(
+                spec.least_detectable_ratio,
+                (bad + 0.5) / (stable_total + 1),
+                total / seconds,
+                stable_total / seconds,
+                tau=min(TYPICAL_NOISE, spec.noise_log_sd),
+                alpha=spec.alpha,
+                tests=hearing.deciding,
+                block=spec.block,
+                tolerated=spec.tolerated,
+                largest_noise=spec.noise_log_sd,
+            )
+        out.append(Power(track.question.name, spec.least_detectable_ratio, None if found is None else float(round(found))))
+    return tuple(out)
+
+
+def _condemned(one: Finding, track: Track, hearing: Hearing, stable: str) -> str:
+    canary, peers = _share(one.canary_bad, one.canary_total), _share(one.stable_bad, one.stable_total)
+    odds = f"evidence {_odds(one.log10_e_peak)} >= {_odds(one.log10_bound)}"
+    pod = hearing.bad_pod(track)
+    what = f"{canary} of {hearing.spec.canary}'s requests {track.question.words} against {peers} of {stable}'s"
+    return f"{what}{f', {pod}' if pod else ''}; {odds}"
+
+
+def _accepted(findings: Sequence[Finding], spec: Rollout) -> tuple[Literal["accepted", "undecided"], str]:
     open_ = [one for one in findings if not one.accepted]
     if not open_:
-        worst = max(findings, key=lambda one: one.difference_upper / one.margin)
-        return "accepted", f"{rollout.canary} is at most {worst.difference_upper:.1%} worse ({worst.test}, margin {worst.margin:.1%})"
+        worst = max((one for one in findings if not one.dry_run), key=lambda one: one.difference_upper / one.margin)
+        return "accepted", f"{spec.canary} is at most {worst.difference_upper:.1%} worse ({worst.test}, margin {worst.margin:.1%})"
     first = open_[0]
-    could = f"{first.test}: after {first.step_requests} requests at this step {rollout.canary} could be {first.difference_upper:.1%} worse"
+    at = f"{first.test}: after {first.step_requests} requests at this step"
+    if first.step_requests and first.difference_upper <= first.margin:
+        worse = f"{spec.canary} cannot be told from one that is {spec.least_detectable_ratio:g} times as bad"
+        return "undecided", f"{at} {worse} (evidence {_odds(first.log10_alike)}, must be {_odds(first.log10_alike_bound)})"
+    could = f"{at} {spec.canary} could be {first.difference_upper:.1%} worse"
     return "undecided", f"{could} (must be under {first.margin:.1%})"
 
 
@@ -167,7 +251,9 @@ def _share(bad: int, total: int) -> str:
     return f"{bad / total:.1%} ({bad}/{total})" if total else "none (0/0)"
 
 
-def _power(log10: float) -> str:
+def _odds(log10: float) -> str:
+    if log10 < 0.5:
+        return f"{10**log10:,.1f}:1"
     return f"{10**log10:,.0f}:1" if log10 < 6 else f"10^{log10:.0f}:1"
 
 

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mlops_obs.rollout.budget import NO_BUDGET, Budget
+from mlops_obs.rollout.budget import NO_BUDGET
 from mlops_obs.rollout.judge import Verdict
-from mlops_obs.rollout.ports import Weights
+from mlops_obs.rollout.ports import Notice, WayBack, Weights
+from mlops_obs.rollout.said import BudgetSaid
 from mlops_obs.rollout.spec import Rollout
 
-Phase = Literal["Pending", "Progressing", "Holding", "Paused", "Promoted", "RolledBack", "Aborted"]
-PHASES: tuple[Phase, ...] = ("Pending", "Progressing", "Holding", "Paused", "Promoted", "RolledBack", "Aborted")
+if TYPE_CHECKING:
+    from mlops_obs.rollout.gates import GateReading
+
+Phase = Literal["Pending", "Progressing", "Holding", "Paused", "Watching", "Promoted", "RolledBack", "Aborted"]
+PHASES: tuple[Phase, ...] = ("Pending", "Progressing", "Holding", "Paused", "Watching", "Promoted", "RolledBack", "Aborted")
 TERMINAL = frozenset({"Promoted", "RolledBack", "Aborted"})
 
 # What a decision does, the values of the label `action`.
-Verb = Literal["deploy", "advance", "promote", "rollback", "abort", "pause", "resume", "hold", "wait"]
+Verb = Literal["deploy", "advance", "promote", "rollback", "abort", "pause", "resume", "hold", "wait", "finish"]
 Kind = Literal["pause", "resume", "promote", "promote-full", "abort", "rollback"]
 
 
@@ -37,25 +41,42 @@ class RolloutState(BaseModel):
     reason: str = "waiting for the controller"
     actor: str = ""
     created_at: float
-    updated_at: float = 0.0
+    updated_at: float = 0.0  # of the newest recorded look; a look that is not recorded changes nothing
     ended_at: float | None = None
     goal: Literal["forward", "rollback", "abort"] = "forward"
     why: str = ""  # why the goal is no longer forward
     paused: bool = False
     deployed: bool = False
+    finished: bool = False  # the target has carried out what ends a rollout on it
     stable: str = ""
     desired: dict[str, int] = {}
     previous: dict[str, int] = {}
     step: int = -1
+    plan: tuple[int, ...] = ()  # weights of the canary by step: those taken, and with `pace: steps` those to come
     waived: int = -1  # a person has let the rollout pass to this step without acceptance
+    override: str = ""  # why a digest that was rolled back before may go again, as a person said
     began_at: float | None = None
     step_started_at: float | None = None
+    raised_at: float | None = None  # when the newest step up was decided
+    watch_started_at: float | None = None
+    shown: tuple[tuple[float, int], ...] = ()  # when the target showed which percent of the canary, oldest first
     attempts: int = 0
     retry_at: float = 0.0
+    verdict: str = ""  # kind of the newest recorded verdict
+    attribution: str = "none"  # whose fault it is
+    unknown_since: float | None = None  # since when the evidence could not be read or trusted
+    silent_since: float | None = None  # since when the target has not told its weights
+    way_back: str = ""  # why all traffic could not return to stable; empty: it could, or nobody has asked yet
     budget: str = ""  # what the error budgets ask for, in words
     policy: dict[str, str] = {}  # the sternest action of a budget policy in force, by SLO
     frozen_at: float | None = None  # since when a budget has held traffic down
-    frozen_for: float = 0.0  # seconds of earlier freezes; they do not count against the deadline
+    frozen_for: float = 0.0  # seconds of earlier freezes
+    held_at: float | None = None  # since when the deadline stands still: freeze, shared incident, no telemetry, pause, manual gate
+    held_for: float = 0.0  # seconds for which it stood still before
+    foreign: dict[str, int] = {}  # a split that somebody else made and that still lasts
+    fights: tuple[float, ...] = ()  # when somebody else was found to have changed the split, newest last
+    told: tuple[str, ...] = ()  # keys of the notices of what still lasts, so that each is told once
+    outbox: tuple[Notice, ...] = ()  # what nobody has taken yet; decides nothing
 
     @property
     def over(self) -> bool:
@@ -95,7 +116,14 @@ class SetWeights:
     expected: Mapping[str, int]
 
 
-Action = Deploy | SetWeights
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Make the canary, which has all the traffic, the platform's only revision."""
+
+    revision: str
+
+
+Action = Deploy | SetWeights | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +134,21 @@ class Seen:
     verdict: Verdict
     requests: tuple[Request, ...] = ()
     problem: str = ""
-    budget: Budget = NO_BUDGET
+    budget: BudgetSaid = NO_BUDGET
+    way_back: WayBack | None = None  # None: not asked, for there is no stable revision to return to yet
+    gates: tuple[GateReading, ...] = ()
+    finishes: bool = False  # the target ends a rollout with an act of its own
+    known_bad: str = ""  # rollout that rolled this very digest back
 
     def numbers(self) -> dict[str, Any]:
         """Return what the decision rests on as plain data for a record; budgets only where an SLO has a policy."""
-        return self.verdict.numbers() | ({"budget": self.budget.numbers()} if self.budget.watched else {})
+        numbers = self.verdict.numbers() | ({"budget": self.budget.numbers()} if self.budget.watched else {})
+        if self.way_back is not None:
+            way = self.way_back
+            numbers["way_back"] = {"ready": way.ready, "reason": way.reason, "seconds": way.seconds}
+        if self.gates:
+            numbers["gates"] = {one.name: one.numbers() for one in self.gates}
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from mlops_obs import metric_names as m
 from mlops_obs.runbooks.budget_catalogue import BUDGET_RUNBOOKS
+from mlops_obs.runbooks.rollout_catalogue import ROLLOUT_RUNBOOKS
+from mlops_obs.runbooks.rollout_trust_catalogue import TRUST_RUNBOOKS
 from mlops_obs.runbooks.steps import BUDGET, HISTORY, INGRESS, OF, PAUSE, ROLLBACK, STATUS, TARGETS, Runbook, Step
 
 __all__ = ["RUNBOOKS", "Runbook", "Step"]
@@ -244,4 +246,6 @@ RUNBOOKS: tuple[Runbook, ...] = (
         ),
     ),
     *BUDGET_RUNBOOKS,
+    *ROLLOUT_RUNBOOKS,
+    *TRUST_RUNBOOKS,
 )

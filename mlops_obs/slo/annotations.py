@@ -45,6 +45,13 @@ _BOARDS = {
     "CompositeBudgetBurn": "mlops-obs-slo",
     BUDGET_LOW: "mlops-obs-slo",
     "RolloutOnHold": "mlops-obs-rollout",
+    "RolloutBlind": "mlops-obs-rollout",
+    "RolloutTrafficMismatch": "mlops-obs-rollout",
+    "RolloutWayBackLost": "mlops-obs-rollout",
+    "RolloutNoticeUndelivered": "mlops-obs-rollout",
+    "RolloutRolledBack": "mlops-obs-rollout",
+    "RolloutTelemetryLost": "mlops-obs-rollout",
+    "RolloutStuck": "mlops-obs-rollout",
 }
 
 _BAD_EVENTS = {

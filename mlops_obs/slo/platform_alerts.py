@@ -65,6 +65,40 @@ PLATFORM_ALERTS = (
         "The evidence is missing or undecided, so traffic stays as it is until a person looks.",
         equal={names.PHASE: "Holding"},
     ),
+    PlatformAlert(
+        "RolloutBlind",
+        names.ROLLOUT_ATTRIBUTION.name,
+        1,
+        300,
+        "{who}: the rollout of {canary} has had no evidence that it can trust for 5 minutes",
+        "Metrics of the rollout are missing, stale, partial or contradict themselves, so it holds: without evidence it neither raises "
+        "traffic nor rolls back.",
+        equal={names.ATTRIBUTION: "telemetry"},
+    ),
+    PlatformAlert(
+        "RolloutTrafficMismatch",
+        names.ROLLOUT_TRAFFIC_MISMATCH.name,
+        1,
+        300,
+        "{who}: {canary} does not get the share of the requests that was declared",
+        "The requests that arrive are not split as the target says it splits them, so canary and stable cannot be compared.",
+    ),
+    PlatformAlert(
+        "RolloutWayBackLost",
+        names.ROLLOUT_WAY_BACK.name,
+        0,
+        120,
+        "{who}: {stable} could not take all traffic back from {canary}",
+        "The old revision could not serve all requests now: it is gone, not ready, or there is no room for it. A rollback would fail.",
+    ),
+    PlatformAlert(
+        "RolloutNoticeUndelivered",
+        names.ROLLOUT_NOTICE_STUCK.name,
+        1,
+        300,
+        "{who}: what the rollout of {canary} has to say reaches nobody",
+        "The pager, webhook or Grafana does not take the notices of the controller. It acts all the same and goes on trying.",
+    ),
 )
 
 

@@ -51,13 +51,19 @@ class ScriptedCounters:
         slow: int = 0,
         threshold: float = 0.25,
         stage: str = STAGE_INGRESS,
+        labels: Mapping[str, str] | None = None,
+        slower: Mapping[float, int] | None = None,
     ) -> None:
-        """Count requests of a revision as the instrumentation does: by outcome, and in the histogram at `threshold` seconds."""
-        base = {SERVICE: service, REVISION: revision, STAGE: stage}
+        """Count requests of a revision as the instrumentation does: by outcome, and in the histogram at `threshold` seconds.
+
+        `labels` are those that a scraper adds, such as `instance`; `slower` counts the requests above further bounds in seconds.
+        """
+        base = {**(labels or {}), SERVICE: service, REVISION: revision, STAGE: stage}
         for outcome, amount in ((OUTCOME_OK, total - errors), (OUTCOME_ERROR, errors), (OUTCOME_CLIENT_ERROR, 0)):
             self.add(REQUESTS.name, {**base, OUTCOME: outcome}, amount)
         self.add(f"{REQUEST_DURATION.name}_count", base, total)
-        self.add(f"{REQUEST_DURATION.name}_bucket", {**base, "le": repr(float(threshold))}, total - slow)
+        for bound, above in {**(slower or {}), threshold: slow}.items():
+            self.add(f"{REQUEST_DURATION.name}_bucket", {**base, "le": repr(float(bound))}, total - above)
 
     def scrape(self, at: float) -> None:
         """Take a sample of every counter at `at` (Unix seconds), except the silent ones."""

@@ -118,7 +118,7 @@ def serve_apps(revisions: Mapping[str, Application], ingress: Application, port:
 
 
 def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[], None]) -> None:
-    """Prepare and serve, then wait for `stop`. `listen` puts our signal handlers back, for Ray installs its own."""
+    """Prepare and serve, then wait for `stop`; with `--prepare-only`, end before serving. `listen` puts our signal handlers back, for Ray installs its own."""
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with step("ray"):
@@ -127,6 +127,15 @@ def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[],
     from feature_train_serve.prepare import prepare
 
     prepared = prepare(out, options.seed, lambda said: say(**said), options.data)
+    made = {
+        "service": SERVICE,
+        "packages": {revision: str(path) for revision, path in prepared.packages.items()},
+        "store": str(prepared.online_store),
+        "customers": str(prepared.customers),
+    }
+    if options.prepare_only:
+        say("prepared", "ready", note="packages and online store", **made)
+        return
     began = time.monotonic()
     say("serving", "start", note=f"{STABLE} at 100 %")
     from feature_train_serve.serve.ray_app import ingress_app, predictor_app
@@ -140,10 +149,7 @@ def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[],
         note=f"{STABLE} at 100 %",
         url=url,
         address=address,
-        service=SERVICE,
-        packages={revision: str(path) for revision, path in prepared.packages.items()},
-        store=str(prepared.online_store),
-        customers=str(prepared.customers),
+        **made,
     )
     stop.wait()
 
@@ -195,6 +201,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation and the trainings")
     parser.add_argument("--data", type=Path, help="your own event table instead of the simulated one")
     parser.add_argument("--http-port", type=int, default=0, help="port of the service on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--prepare-only", action="store_true", help="make features and model packages, and end; something else serves them")
     options = parser.parse_args()
     stop, ending = threading.Event(), False
 

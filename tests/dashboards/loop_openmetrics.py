@@ -103,6 +103,19 @@ def _rollout(times: Sequence[float]) -> Iterator[tuple[str, Mapping[str, str], S
             now = [(at, next((c, p) for t, _, _, c, p in reversed(changes) if t <= at)) for at in times]
             samples = [(at, float(state == (canary, phase))) for at, state in now if state[0] == canary]
             yield m.ROLLOUT_PHASE.name, {**service, "stable": stable, "canary": canary, "phase": phase}, samples
+    for canary, stable in (("v2", "v1"), ("v3", "v2")):
+        pair, judged = {**service, "canary": canary}, {**service, "revision": canary}
+        for fault in ("none", "canary"):
+            last = [(at, next((c, p) for t, _, _, c, p in reversed(changes) if t <= at)) for at in times]
+            found = [(at, float((fault == "canary") == (state == ("v3", "RolledBack")))) for at, state in last if state[0] == canary]
+            yield m.ROLLOUT_ATTRIBUTION.name, {**pair, "attribution": fault}, found
+        yield m.ROLLOUT_WAY_BACK.name, {**pair, "stable": stable}, [(at, 1) for at in times]
+        yield m.ROLLOUT_WAY_BACK_TIME.name, {**pair, "stable": stable}, [(at, 3.2) for at in times]
+        yield m.ROLLOUT_NOTICES_WAITING.name, pair, [(at, 0) for at in times]
+        yield m.ROLLOUT_OBSERVED_SHARE.name, judged, [(at, 0.19 + 0.01 * math.sin(at)) for at in times]
+        for test, seconds in (("errors", 95.0), ("slow", 240.0)):
+            yield m.ROLLOUT_POWER.name, {**judged, "test": test}, [(at, seconds) for at in times]
+            yield m.ROLLOUT_EVIDENCE_BOUND.name, {**judged, "test": test}, [(at, 2.30103) for at in times]
     for at, _, action, canary, _ in ACTS:
         if [a for a, _, verb, c, _ in ACTS if (verb, c) == (action, canary)][-1] == at:
             labels = {**service, "revision": canary, "action": action}

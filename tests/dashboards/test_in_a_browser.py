@@ -13,6 +13,7 @@ from mlops_obs.adapters.prometheus import PrometheusCounters
 from mlops_obs.dashboards.catalogue import DASHBOARDS
 from mlops_obs.dashboards.preview import render_preview
 from mlops_obs.dashboards.report import render_report
+from mlops_obs.dashboards.rollout_report import render_rollout_report
 
 pytestmark = pytest.mark.stack
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -50,6 +51,32 @@ def look(browser: Any, html: str, width: int, scheme: str) -> tuple[list[str], i
 def test_the_report_stands_alone_and_fits_the_screen(browser: Any, width: int) -> None:
     wrong, spill, light = look(browser, render_report(scenario()), width, "light")
     _, _, dark = look(browser, render_report(scenario()), width, "dark")
+
+    assert (wrong, spill) == ([], 0)
+    assert min(light) > 200
+    assert max(dark) < 60
+
+
+@pytest.mark.parametrize("width", [1200, 520])
+def test_the_report_of_one_rollout_stands_alone_and_fits_the_screen(browser: Any, width: int) -> None:
+    ended = {
+        "rollout": "credit-risk-v3-2",
+        "service": "credit-risk",
+        "stable": "v2",
+        "canary": "v3",
+        "phase": "RolledBack",
+        "reason": "why " * 40,
+        "created_at": T0,
+        "began_at": T0,
+        "ended_at": T0 + END,
+        "evidence": {},
+        "holds": {"git": "rollout.yaml named v3"},
+    }
+    counted = {"total": 9, "errors": 1, "timed": 9, "slow": 1}
+    slices = [{"start": T0 + at, "end": T0 + at + 2, "missing": "", "canary": counted, "stable": counted} for at in range(0, int(END), 2)]
+    html = render_rollout_report(ended, scenario().records, slices)
+    wrong, spill, light = look(browser, html, width, "light")
+    _, _, dark = look(browser, html, width, "dark")
 
     assert (wrong, spill) == ([], 0)
     assert min(light) > 200

@@ -96,6 +96,9 @@ WRONG = {
     "no target": ({"target": {}}, "exactly one of ray_serve, kserve"),
     "a target that is a word": ({"target": "kserve"}, "target"),
     "SLOs that are no list": ({"slos": 3}, "slos"),
+    "somebody to tell who is misspelt": ({"notify": {"alertmanger": "http://h"}}, "notify.alertmanger"),
+    "two targets": ({"target": {**GOOD["target"], "kuberay": {"namespace": "a", "name": "b"}}}, "exactly one of ray_serve, kserve"),
+    "a store that is none": ({"store": {"sqlite": "x"}}, "store.sqlite"),
 }
 
 
@@ -110,10 +113,53 @@ def test_a_wrong_key_is_003_and_named(tmp_path, case):
     assert named in error.what
 
 
+TARGETS = {
+    "ray_serve": ({"address": "h:1", "url": "http://h", "import_path": "app:predictor_app"}, "RayServeTarget"),
+    "kserve": ({"namespace": "a", "name": "b", "mode": "Standard"}, "KServeTarget"),
+    "kserve_llm": ({"namespace": "a", "stable": "b", "canary": "c", "group": "g"}, "KServeLLMTarget"),
+    "kuberay": ({"namespace": "a", "name": "b", "kubeconfig": "cluster.yaml"}, "KubeRayTarget"),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_every_kind_of_target_has_its_adapter_which_asks_nobody_before_it_is_used(tmp_path, kind):
+    given, name = TARGETS[kind]
+    environment = wiring.load_environment(write(tmp_path, {**GOOD, "target": {kind: given}}))
+
+    target = wiring.traffic_target(environment)
+
+    assert type(target).__name__ == name
+    assert environment.target.kind == kind
+    assert all(line.strip() for line in target.limits())
+
+
+def test_paths_of_a_target_and_of_those_who_are_told_are_relative_to_the_file(tmp_path):
+    told = {"grafana": {"url": "http://g", "token_file": "keys/grafana"}, "webhook": {"url": "http://w", "token_file": "keys/hook"}}
+    target = {"kuberay": {"namespace": "a", "name": "b", "kubeconfig": "cluster.yaml"}}
+
+    read = wiring.load_environment(write(tmp_path, {**GOOD, "target": target, "notify": told}))
+
+    assert read.target.kuberay is not None
+    assert read.target.kuberay.kubeconfig == tmp_path / "cluster.yaml"
+    assert read.notify.grafana is not None
+    assert read.notify.grafana.token_file == tmp_path / "keys/grafana"
+    assert read.notify.webhook.token_file == tmp_path / "keys/hook"  # type: ignore[union-attr]
+
+
+def test_rollouts_that_are_kept_in_a_cluster_need_no_state_file(tmp_path):
+    document = {key: value for key, value in GOOD.items() if key != "state"}
+
+    read = wiring.load_environment(write(tmp_path, {**document, "store": {"kubernetes": {"namespace": "models"}}}))
+
+    assert read.store is not None
+    assert read.store.kubernetes.namespace == "models"
+    assert refused(write(tmp_path, document)).code == "OBS-ENV-003"
+
+
 def test_the_environment_in_the_readme_is_complete_and_valid(tmp_path):
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     examples = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "target:" in block]
 
     assert len(examples) == 1
     read = wiring.load_environment(write(tmp_path, examples[0].encode()))
-    assert {key for key in type(read).model_fields if key not in yaml.safe_load(examples[0])} == {"path"}
+    assert {key for key in type(read).model_fields if key not in yaml.safe_load(examples[0])} == {"path", "store"}  # store replaces state

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlops_obs.cli import rollout, wiring
 from mlops_obs.metric_names import OUTCOME, REQUEST_DURATION, REQUESTS, REVISION, SERVICE, STAGE
+from mlops_obs.rollout.ports import WayBack
 from mlops_obs.slo.counters import Series
 from mlops_obs.testing.targets import FakeTarget
 
@@ -33,6 +34,9 @@ class FileTarget:
 
     def weights(self) -> dict[str, int]:
         return self.history()[-1][1]
+
+    def way_back(self, revision: str) -> WayBack:
+        return WayBack(True, "", 0.0)
 
     def set_weights(self, weights: Any, expected: Any) -> None:
         fake = FakeTarget(self.weights(), {"v1": "", "v2": ""})

@@ -57,7 +57,7 @@ class World:
     def ask(self, kind: Any, reason: str = "because") -> None:
         self.store.request(self.state.id, kind, "ada", reason, self.now)
 
-    def controller(self, store: Any = None, target: Any = None, ttl: float = 15.0) -> Controller:
+    def controller(self, store: Any = None, target: Any = None, ttl: float = 15.0, **more: Any) -> Controller:
         self.owner += 1
         return Controller(
             SERVICE,
@@ -68,6 +68,7 @@ class World:
             clock=lambda: self.now,
             ttl=ttl,
             slos=self.slos,
+            **more,
         )
 
     def pass_second(self) -> None:

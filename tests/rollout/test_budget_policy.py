@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ from typer.testing import CliRunner
 
 from mlops_obs import metric_names as names
 from mlops_obs.cli import rollout as rollout_command
-from mlops_obs.cli.rollout_view import history_line, tree
+from mlops_obs.cli.rollout.view import history_line, tree
 from mlops_obs.errors import TargetError
-from mlops_obs.rollout.budget import NO_BUDGET, Budget, BudgetWatch, own_burn
+from mlops_obs.rollout.budget import NO_BUDGET, Budget, BudgetWatch
+from mlops_obs.rollout.burn import BurnMeter, own_burn
 from mlops_obs.rollout.decide import decide, settle
 from mlops_obs.rollout.evidence import Arms
 from mlops_obs.rollout.judge import Verdict
@@ -132,7 +134,7 @@ def test_an_unknown_budget_starts_no_freeze_and_ends_none(tmp_path):
 
     state = RolloutState(
         id="x", spec=never_seen.spec, created_at=0.0, stable="v1", deployed=True, desired={"v1": 100}, previous={"v1": 100}, frozen_at=5.0,
-        policy={"drift": "freeze"},
+        policy={"drift": "freeze"}, plan=never_seen.spec.steps,
     )  # fmt: skip
     unknown = Budget(unknown=("the error budget of drift cannot be read: 503",), watched=("drift", "latency"), unread=("drift",))
     kept = decide(state, Seen({"v1": 100}, Verdict("undecided", "no traffic yet"), budget=unknown), 9.0)
@@ -163,7 +165,7 @@ def test_a_spent_budget_alone_never_rolls_back_a_canary_that_is_as_good_as_stabl
 
 
 def test_a_canary_that_burns_the_spent_budget_itself_is_turned_back_although_its_spec_would_tolerate_it(tmp_path):
-    tolerant = {"least_detectable_odds": 30.0, "non_inferiority_margin": 0.9, "slow_margin": 0.9, "step_duration_min": "500s"}
+    tolerant = {"least_detectable_ratio": 30.0, "non_inferiority_margin": 0.9, "slow_margin": 0.9, "step_duration_min": "500s"}
     for left, phase in ((0.9, "Progressing"), (-0.2, "RolledBack")):
         folder = tmp_path / phase
         folder.mkdir()
@@ -184,7 +186,7 @@ def test_a_canary_that_burns_the_spent_budget_itself_is_turned_back_although_its
 
 def test_no_policy_asks_for_a_rollback_unless_the_spec_says_so(tmp_path):
     slo = make_slo(budget_policy=POLICY[:2])
-    tolerant = {"least_detectable_odds": 30.0, "step_duration_min": "500s"}
+    tolerant = {"least_detectable_ratio": 30.0, "step_duration_min": "500s"}
     world = world_of(tmp_path, 0.9, canary=(0.2, 0.01), stable=(0.02, 0.01), spec=tolerant, slos=[slo])
     controller = world.controller()
     world.run(40, controller, until=lambda one: one.step == 0 and one.step_started_at is not None)
@@ -291,8 +293,9 @@ def test_the_controller_says_which_policies_it_obeys(tmp_path, monkeypatch):
         f"service: {SERVICE}\nstate: s.db\nslos: [slo.yaml]\nmetrics: {{embedded: m.db}}\ntarget: {{kserve: {{namespace: n, name: n}}}}\n"
     )
     seen = {}
-    monkeypatch.setattr(rollout_command.wiring, "traffic_target", lambda _: None)
-    monkeypatch.setattr(rollout_command, "_run", lambda running, *_: seen.update(slos=running._budgets.slos))
+    module = importlib.import_module("mlops_obs.cli.rollout.controller")
+    monkeypatch.setattr(module.wiring, "traffic_target", lambda _: None)
+    monkeypatch.setattr(module, "run", lambda running, *_: seen.update(slos=running._budgets.slos))
 
     done = CliRunner().invoke(rollout_command.app, ["controller", "--env", str(tmp_path / "obs.yaml")])
 
@@ -358,14 +361,9 @@ def test_traffic_never_rises_while_a_budget_is_frozen_unless_a_person_says_so(da
 
 def test_a_canary_that_is_worse_than_stable_but_within_the_objective_burns_nothing():
     generous, strict = make_slo(objective="0.5"), make_slo(objective="0.95")
-    counters, began = ScriptedCounters(), 1_000_000.0
-    for second in range(0, 122, 2):
-        for revision, errors in (("v1", 1), ("v2", 6)):
-            counters.add_requests(SERVICE, revision, total=40, errors=errors)
-        counters.scrape(began - 2 + second)
-    spec, arms = Rollout(service=SERVICE, canary="v2", package="/p"), Arms("v1", "v2", True, began)
+    counters, spec, arms, began = burning_canary(canary=(40, 6), seconds=360, warm_up="0s")
 
-    burns = {slo.objective: own_burn(counters, slo, spec, arms, began, began + 120) for slo in (generous, strict)}
+    burns = {slo.objective: own_burn(counters, slo, spec, arms, began, began + 358) for slo in (generous, strict)}
 
     assert {float(objective): burn.proven for objective, burn in burns.items()} == {0.5: False, 0.95: True}
     assert burns[generous.objective].log10_e_peak >= burns[generous.objective].log10_bound, "it is worse than stable for sure"
@@ -413,15 +411,55 @@ def test_a_revision_of_the_same_name_in_another_service_is_not_the_canary():
     assert not burn.proven
 
 
-def test_what_a_canary_did_while_it_warmed_up_is_not_held_against_it():
-    for warm_up, proven in ((None, True), ("60s", False)):
-        counters, spec, arms, began = burning_canary(seconds=60, **({"warm_up": warm_up} if warm_up else {}))
-        for second in range(62, 122, 2):
-            for revision in ("v1", "v2"):
-                counters.add_requests(SERVICE, revision, total=40, errors=0)
-            counters.scrape(began - 2 + second)
+def test_what_a_cold_canary_did_while_it_warmed_up_is_not_held_against_it_unless_it_is_gross():
+    for warm_up, bad, proven in (("0s", 6, True), ("900s", 4, False), ("900s", 38, True)):
+        counters, spec, arms, began = burning_canary(canary=(40, bad), seconds=300, warm_up=warm_up, gross_ratio=10.0)
 
-        assert own_burn(counters, make_slo(), spec, arms, began, began + 118).proven is proven
+        assert own_burn(counters, make_slo(), spec, arms, began, began + 298).proven is proven, (warm_up, bad)
+
+
+def test_whose_burn_it_is_costs_one_short_question_per_look():
+    counters, spec, arms, began = burning_canary(seconds=1_000)
+    meter = BurnMeter(make_slo(), spec, arms, began)
+    before = meter.read(counters, began + 900)
+    asked, original = [], counters.series
+    counters.series = lambda metric, matchers, start, end: asked.append(end - start) or original(metric, matchers, start, end)
+
+    after = meter.read(counters, began + 910)
+
+    assert before.canary_total < after.canary_total == own_burn(counters, make_slo(), spec, arms, began, began + 910).canary_total
+    assert max(asked[:2]) < 120
+
+
+def test_a_gap_in_the_samples_is_nobodys_burn():
+    counters, spec, arms, began = burning_canary(canary=(40, 1))
+    for _ in range(30):  # a minute in which only the canary failed, and nobody scraped
+        counters.add_requests(SERVICE, "v1", total=40)
+        counters.add_requests(SERVICE, "v2", total=40, errors=40)
+    for second in range(182, 242, 2):
+        for revision in ("v1", "v2"):
+            counters.add_requests(SERVICE, revision, total=40, errors=1)
+        counters.scrape(began - 2 + second)
+
+    burn = own_burn(counters, make_slo(), spec, arms, began, began + 240)
+
+    assert burn.canary_bad < 120
+    assert not burn.proven
+
+
+def test_how_many_bad_events_are_left_is_told_where_the_pace_asks_for_it():
+    counters, spec, arms, began = burning_canary(pace="auto", seconds=300)
+    counters.add(LEFT, {"service": SERVICE, "slo": "availability"}, 0.5)
+    counters.add(LEFT, {"service": SERVICE, "slo": "declared"}, 0.25)
+    counters.scrape(began + 300)
+    slos = [make_slo(), make_slo(name="declared", expected_traffic="10/s"), make_slo(name="unread", indicator={"type": "drift"})]
+
+    left = BudgetWatch(SERVICE, slos, counters).look(spec, arms, began, began + 300).left
+    steps = BudgetWatch(SERVICE, slos, counters).look(spec.model_copy(update={"pace": "steps"}), arms, began, began + 300).left
+
+    month = 30 * 86_400
+    assert left == {"availability": pytest.approx(0.5 * 0.05 * 40 * month, rel=0.02), "declared": pytest.approx(0.25 * 0.05 * 10 * month)}
+    assert steps == {}
 
 
 def test_a_clock_that_is_set_back_makes_no_old_reading_current():

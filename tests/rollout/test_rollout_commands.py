@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from simulated_world import BAD, SERVICE, World
+from simulated_world import SERVICE
 from typer.testing import CliRunner
 
 from mlops_obs.cli import rollout, wiring
-from mlops_obs.cli.rollout_view import tree
+from mlops_obs.cli.rollout import controller as controller_command
+from mlops_obs.cli.rollout import shared
+from mlops_obs.cli.rollout.start import read_spec
 from mlops_obs.errors import SpecError, UsageError
 
 ENV = """
@@ -33,6 +35,7 @@ slice: 500ms
 non_inferiority_margin: 0.3
 slow_margin: 0.3
 """
+NO_FLAGS = {"canary": None, "package": None, "steps": None}
 
 
 @pytest.fixture
@@ -60,26 +63,50 @@ def test_start_says_that_no_controller_runs_and_status_shows_what_waits(env):
     assert status.exit_code == 0
 
 
-def test_flags_replace_what_the_file_says(env):
-    shown = obs("start", "--env", env, "-f", env.parent / "rollout.yaml", "--revision", "v7", "--steps", "10,100", "--dry-run")
+def test_status_with_a_timeout_tells_a_pipeline_that_nothing_was_decided_in_time(env):
+    obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
 
-    assert json.loads(shown.stdout)["canary"] == "v7"
-    assert json.loads(shown.stdout)["steps"] == [10, 100]
-    with pytest.raises(UsageError, match="no rollout yet"):
-        obs("status", "--env", env)
+    waited = obs("status", "--env", env, "--timeout", "100ms", "-o", "json")
+
+    assert (waited.exit_code, json.loads(waited.stdout)["exit_code"], json.loads(waited.stdout)["phase"]) == (4, 4, "Pending")
+
+
+def test_watching_in_a_pipe_is_one_line_of_json_for_each_change(env):
+    obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
+
+    lines = obs("watch", "--env", env, "--timeout", "700ms", "-o", "json").stdout.splitlines()
+
+    assert [json.loads(line)["phase"] for line in lines] == ["Pending"]
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "pause", "history", "explain", "replay", "verify", "report", "retry", "rollback"])
+def test_every_command_says_what_to_do_where_there_is_no_rollout_yet(env, command, tmp_path):
+    if command == "verify":
+        assert "has no records yet" in obs(command, "--env", env).stdout
+        return
+
+    with pytest.raises(UsageError, match=r"credit-risk has no rollout yet; start one: obs rollout start -f rollout.yaml \[OBS-ROLL-014\]"):
+        obs(command, "--env", env)
+
+
+def test_flags_replace_what_the_file_says(env):
+    started = obs("start", "--env", env, "-f", env.parent / "rollout.yaml", "--revision", "v7", "--steps", "10,100", "-o", "json")
+
+    assert json.loads(started.stdout)["canary"] == "v7"
+    assert json.loads(started.stdout)["steps"] == [10, 100]
 
 
 def test_a_package_is_named_by_its_full_path_because_the_controller_runs_elsewhere(env, monkeypatch):
     (env.parent / "models" / "v2").mkdir(parents=True)
     monkeypatch.chdir(env.parent)
     spec = env.parent / "rollout.yaml"
-    by_flag = obs("start", "--env", env, "-f", spec, "--package", "models/v2", "--dry-run")
+    by_flag = read_spec("", spec, {**NO_FLAGS, "package": "models/v2"})
     spec.write_text(SPEC.replace("/packages/v2", "models/v2"))
     monkeypatch.chdir("/")
-    by_file = obs("start", "--env", env, "-f", spec, "--dry-run")
+    by_file = read_spec("", spec, NO_FLAGS)
 
-    assert json.loads(by_flag.stdout)["package"] == str(env.parent / "models" / "v2")
-    assert json.loads(by_file.stdout)["package"] == str(env.parent / "models" / "v2")
+    assert by_flag.package == str(env.parent / "models" / "v2")
+    assert by_file.package == str(env.parent / "models" / "v2")
 
 
 def test_a_package_that_is_not_named_is_asked_for(env):
@@ -111,22 +138,6 @@ def test_requests_are_recorded_with_actor_and_reason_and_a_finished_rollout_take
     with pytest.raises(UsageError, match="OBS-ROLL-018"):
         obs("promote", "--env", env)
     assert obs("status", "--env", env).exit_code == 3
-
-
-def test_the_tree_shows_where_the_rollout_stands_and_why(tmp_path):
-    world = World(tmp_path, canary=BAD)
-    state = world.start()
-    state = world.run(60)
-
-    lines = tree(state, world.store.newest_evidence(state.id), "host/1/2", world.now)
-
-    assert lines[:2] == ["Rollout:     credit-risk-v2-1", "Status:      ✖ RolledBack"]
-    assert lines[3] == "Traffic:     v1 100 % v2 0 %"
-    assert lines[4] == "Controller:  host/1/2"
-    assert lines[7] == "├──✔ deploy v2"
-    assert lines[8].startswith("├──✖ step 1   20 %  for ")
-    assert lines[9].startswith("│  ✖ errors  canary ")
-    assert lines[-1] == "└──· step 3  100 %"
 
 
 def controller(env: Path, errors: int) -> subprocess.Popen:
@@ -171,7 +182,7 @@ def test_a_user_without_a_name_as_in_a_container_can_steer_a_rollout(env, monkey
     def nameless():
         raise KeyError("getpwuid(): uid not found: 10001")
 
-    monkeypatch.setattr(rollout.getpass, "getuser", nameless)
+    monkeypatch.setattr(shared.getpass, "getuser", nameless)
     obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
     obs("abort", "--env", env, "--reason", "wrong package")
 
@@ -190,7 +201,7 @@ def test_a_second_controller_says_that_it_stands_by(env, capsys):
             if len(looks) == 3:
                 stop.append(signal.SIGTERM)
 
-    rollout._run(StandingBy(), store, 0.1, stop, "here/3/4", rollout.Output.text)
+    controller_command.run(StandingBy(), store, 0.1, stop, "here/3/4", shared.Output.text)
 
     assert capsys.readouterr().err == "obs: another controller is at work (elsewhere/1/2); this one stands by\n"
 
@@ -209,11 +220,13 @@ def test_a_second_ctrl_c_does_not_wait_for_a_slow_deploy(env, monkeypatch):
     from mlops_obs.adapters import telemetry
     from mlops_obs.testing.targets import FakeTarget
 
+    loading = threading.Event()
+
     class Slow(FakeTarget):
         def deploy(self, revision, package):
+            os.kill(os.getpid(), signal.SIGTERM)  # two of one kind that wait are delivered as one
             os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.01)
+            loading.wait(60)
             self.calls.append("went on")
 
     env.write_text(ENV.replace("discovery: discovery\n", ""))
@@ -224,10 +237,11 @@ def test_a_second_ctrl_c_does_not_wait_for_a_slow_deploy(env, monkeypatch):
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with pytest.raises(KeyboardInterrupt):
-            rollout.controller(env=env, interval=0.1)
+            controller_command.controller(env=env, interval=0.1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
     assert "went on" not in target.calls
+    loading.set()
     assert wiring.rollout_store(wiring.load_environment(env)).controller(time.time()) is None

@@ -3,7 +3,8 @@
 import pytest
 
 from mlops_obs.metric_names import REQUEST_DURATION, REQUESTS
-from mlops_obs.rollout.evidence import Arms, Evidence, Unknown, read_evidence
+from mlops_obs.rollout.evidence import Arms, Evidence, Slice, Unknown
+from mlops_obs.rollout.reading import EvidenceReader
 from mlops_obs.rollout.spec import Rollout
 from mlops_obs.testing.counters import ScriptedCounters
 
@@ -23,7 +24,7 @@ def fill(counters: ScriptedCounters, start: float, end: float, **per_second: dic
 
 
 def read(counters: ScriptedCounters, now: float, *, since: float | None = BEGAN, stable_live: bool = True) -> Evidence | Unknown:
-    return read_evidence(counters, SPEC, Arms("v1", "v2", stable_live, since), BEGAN, now)
+    return EvidenceReader(counters, SPEC).read(Arms("v1", "v2", stable_live, since), BEGAN, (), [(BEGAN, 20)], now)
 
 
 def test_requests_are_counted_per_slice_and_arm():
@@ -36,6 +37,7 @@ def test_requests_are_counted_per_slice_and_arm():
     assert [one.stable.total for one in evidence.slices] == [80, 80, 80]
     assert [one.stable.errors for one in evidence.slices] == [0, 0, 0]
     assert [(one.canary.total, one.canary.errors, one.canary.slow) for one in evidence.slices] == [(20, 8, 6)] * 3
+    assert [one.weight for one in evidence.slices] == [20, 20, 20]
 
 
 def test_a_series_born_while_others_were_scraped_counts_from_zero():
@@ -55,7 +57,11 @@ def test_a_series_first_seen_after_a_gap_does_not_bring_its_past():
     evidence = read(counters, now)
 
     assert sum(one.canary.errors for one in evidence.slices) == 0
-    assert sum(one.canary.total for one in evidence.slices) == 30
+    assert [one.missing for one in evidence.slices if one.end <= BEGAN + 32] == [
+        "the process of v1 was not scraped",
+        "the process of v1 was not scraped; the process of v2 was not scraped",
+    ]
+    assert sum(one.canary.total for one in evidence.slices) == 20
 
 
 def test_a_restarted_process_counts_on_from_zero():
@@ -119,7 +125,10 @@ def test_a_stable_arm_without_traffic_owes_no_samples():
     counters.silence({"revision": "v1"})
     now = fill(counters, now, BEGAN + 40, v2={"total": 40})
 
-    assert isinstance(read(counters, now, stable_live=False), Evidence)
+    idle = read(counters, now, stable_live=False)
+
+    assert isinstance(idle, Evidence)
+    assert not any(one.missing for one in idle.slices)
     assert isinstance(read(counters, now, stable_live=True), Unknown)
 
 
@@ -130,10 +139,94 @@ def test_samples_further_apart_than_a_slice_are_unknown_before_the_canary_gets_t
         counters.scrape(BEGAN - 60 + at)
     before = Arms("v1", "v2", stable_live=True, canary_since=None)
 
-    found = read_evidence(counters, SPEC, before, None, BEGAN - 5)
-    wider = read_evidence(counters, SPEC.model_copy(update={"slice": 20.0}), before, None, BEGAN - 5)
+    found = EvidenceReader(counters, SPEC).read(before, None, (), (), BEGAN - 5)
+    wider = EvidenceReader(counters, SPEC.model_copy(update={"slice": 20.0})).read(before, None, (), (), BEGAN - 5)
 
     assert isinstance(found, Unknown)
     assert "samples are 10 s apart" in found.reason
     assert "slice: 20s and stale_after: 30s" in found.reason
     assert isinstance(wider, Evidence)
+
+
+def looks(counters: ScriptedCounters, ends: list[float], step: float = 0.7) -> tuple[Slice, ...]:
+    """Read again and again while the counters fill; each look continues from the slices of the one before."""
+    reader, known, at = EvidenceReader(counters, SPEC), (), BEGAN
+    for end in ends:
+        while at < end:
+            at += step
+            found = reader.read(Arms("v1", "v2", True, BEGAN), BEGAN, known, [(BEGAN, 20)], at)
+            if isinstance(found, Evidence):
+                assert found.slices[: len(known)] == known, "a finished slice never changes"
+                known = found.slices
+    return known
+
+
+class Unfolding(ScriptedCounters):
+    """Counters that were scripted in full and show only what had been scraped when they are asked."""
+
+    def series(self, metric, matchers, start, end):
+        now = end - 300.0 if metric == REQUESTS.name else end
+        return super().series(metric, matchers, start, min(end, now - 0.4 if metric == REQUESTS.name else now))
+
+
+def test_many_looks_cut_the_same_slices_as_one_at_the_end():
+    counters = Unfolding()
+    fill(counters, BEGAN - 5, BEGAN + 20, v1={"total": 40, "errors": 1}, v2={"total": 10, "slow": 1})
+    counters.silence({"revision": "v2"})
+    fill(counters, BEGAN + 20, BEGAN + 24, v1={"total": 40}, v2={"total": 10})
+    counters.speak()
+    fill(counters, BEGAN + 24, BEGAN + 60, v1={"total": 40}, v2={"total": 10, "errors": 2})
+    fill(counters, BEGAN + 75, BEGAN + 121, v1={"total": 40}, v2={"total": 10})
+
+    often, once = looks(counters, [BEGAN + 120]), read(counters, BEGAN + 121).slices
+
+    assert often == once[: len(often)]
+    assert len(often) == len(once)
+    assert sum(one.canary.total for one in often if not one.missing) == pytest.approx(10 * 60 + 10 * 45, abs=60)
+
+
+def test_a_restarted_controller_goes_on_from_recorded_slices_and_asks_only_for_what_is_new():
+    counters = ScriptedCounters()
+    now = fill(counters, BEGAN - 5, BEGAN + 300, v1={"total": 40}, v2={"total": 10, "errors": 1})
+    whole = read(counters, now)
+    asked: list[float] = []
+    original = counters.series
+
+    def spy(metric, matchers, start, end):
+        asked.append(start)
+        return original(metric, matchers, start, end)
+
+    counters.series = spy
+    reader, arms = EvidenceReader(counters, SPEC), Arms("v1", "v2", True, BEGAN)
+    first = reader.read(arms, BEGAN, whole.slices[:100], [(BEGAN, 20)], now)
+    asked.clear()
+    counters.series = original
+    now = fill(counters, now, now + 4, v1={"total": 40}, v2={"total": 10, "errors": 1})
+    counters.series = spy
+    second = reader.read(arms, BEGAN, first.slices, [(BEGAN, 20)], now)
+
+    assert first.slices == whole.slices
+    assert len(second.slices) == len(whole.slices) + 2
+    assert min(asked) == pytest.approx(first.slices[-1].end - 60.0)
+
+
+def test_a_look_before_the_next_slice_can_be_finished_asks_nothing():
+    counters = ScriptedCounters()
+    now = fill(counters, BEGAN - 5, BEGAN + 6, v1={"total": 40}, v2={"total": 10})
+    reader, arms = EvidenceReader(counters, SPEC), Arms("v1", "v2", True, BEGAN)
+    known = reader.read(arms, BEGAN, (), (), now).slices
+    before = counters.queries
+
+    again = reader.read(arms, BEGAN, known, (), now + 1.0)
+
+    assert (again.slices, counters.queries) == (known, before)
+
+
+def test_a_slice_over_a_change_of_weight_has_none():
+    counters = ScriptedCounters()
+    now = fill(counters, BEGAN - 5, BEGAN + 8, v1={"total": 40}, v2={"total": 10})
+    history = [(BEGAN - 1, 20), (BEGAN + 3, 50), (BEGAN + 6, 100)]
+
+    found = EvidenceReader(counters, SPEC).read(Arms("v1", "v2", True, BEGAN), BEGAN, (), history, now)
+
+    assert [one.weight for one in found.slices] == [20, None, 50, 100]

@@ -55,7 +55,7 @@ def test_a_misspelt_key_is_named_rather_than_the_key_that_is_missing_because_of_
 
 
 @pytest.mark.parametrize(
-    "change", [{"least_detectable_odds": float("inf")}, {"deadline": float("nan")}, {"step_duration_min": float("inf")}]
+    "change", [{"least_detectable_ratio": float("inf")}, {"deadline": float("nan")}, {"step_duration_min": float("inf")}]
 )
 def test_a_limit_that_is_no_finite_number_is_refused(change):
     with pytest.raises(SpecError, match=next(iter(change))):

@@ -1,18 +1,24 @@
 """The store: whole or not at all, one writer, a log that shows when it was touched."""
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 
 import pytest
+from store_contract import SPEC as DIGESTED
+from store_contract import StoreContract
 
 from mlops_obs.adapters.rollout_store import RolloutStore, process_owner
 from mlops_obs.errors import StateError, UsageError
+from mlops_obs.rollout.known_bad import again
+from mlops_obs.rollout.ports import Notice
 from mlops_obs.rollout.readings import rollout_readings
 from mlops_obs.rollout.records import make_record
 from mlops_obs.rollout.spec import Rollout
 from mlops_obs.rollout.state import RolloutState
+from mlops_obs.testing.rollout_memory import MemoryStore
 
 SPEC = Rollout(service="credit-risk", canary="v2", package="/packages/v2")
 
@@ -30,6 +36,35 @@ def store(tmp_path):
 def created(store):
     state = RolloutState(id="credit-risk-v2", spec=SPEC, created_at=1.0)
     return store.create(state, record(state, "start", "request"))
+
+
+class Place:
+    """A store for the contract's claims; `reopen` returns it as another process sees it."""
+
+    key = DIGESTED.service
+
+    def __init__(self, store, reopen):
+        self.store, self.other = store, reopen
+
+    def begin(self):
+        state = RolloutState(id="credit-risk-v2", spec=DIGESTED, created_at=1.0, override="the cause was found")
+        return self.store.create(state, make_record("request", state, at=1.0, action="start", reason="", before=None, after=None))
+
+    def ask(self, kind):
+        self.store.request(self.store.load(self.key).state.id, kind, "ada", "because", 2.0)
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    def rig(self, tmp_path):
+        return Place(RolloutStore(tmp_path / "state.db"), lambda: RolloutStore(tmp_path / "state.db"))
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def rig(self):
+        store = MemoryStore()
+        return Place(store, lambda: store)
 
 
 def test_a_second_rollout_of_a_service_is_refused_while_one_runs(store, created):
@@ -198,3 +233,44 @@ def test_a_state_that_another_version_wrote_is_a_state_error(store, created):
 
     with pytest.raises(StateError, match="invented.*OBS-ROLL-020"):
         store.load("credit-risk")
+
+
+def test_a_digest_that_was_rolled_back_is_refused_unless_a_person_says_why(store):
+    spec = SPEC.model_copy(update={"digest": "sha256:abc"})
+    state = RolloutState(id="credit-risk-v2", spec=spec, created_at=1.0)
+    first = store.create(state, record(state, "start", "request"))
+    over = first.model_copy(update={"phase": "RolledBack"})
+    store.save(store.load("credit-risk"), over, [], store.lease("one", 0.0, 15.0))
+
+    with pytest.raises(UsageError, match="was rolled back before, in credit-risk-v2-1.*OBS-ROLL-022"):
+        store.create(state, record(state, "start", "request"))
+    assert store.create(again(over, at=2.0, actor="ada", reason="fixed the feature store"), record(state, "start", "request")).override
+
+
+def test_what_nobody_has_taken_yet_goes_on_with_the_next_rollout(store, created):
+    notice = Notice("k", "rollback", "credit-risk", 1.0, "title", "text", {})
+    over = created.model_copy(update={"phase": "Promoted", "outbox": (notice,)})
+    store.save(store.load("credit-risk"), over, [], store.lease("one", 0.0, 15.0))
+
+    following = store.create(RolloutState(id="credit-risk-v3", spec=SPEC, created_at=2.0), record(created, "start", "request"))
+
+    assert following.outbox == (notice,)
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date_and_a_newer_one_refused(store, created):
+    old = json.loads(created.model_dump_json())
+    for name in ("plan", "outbox", "held_for", "told", "override"):
+        del old[name]
+    old["stable"], old["spec"]["least_detectable_odds"] = "v1", 3.0
+    old["spec"].pop("least_detectable_ratio")
+    with sqlite3.connect(store._path) as db:
+        db.execute("UPDATE rollouts SET state = ?", (json.dumps(old),))
+        db.execute("PRAGMA user_version = 0")
+
+    state = RolloutStore(store._path).load("credit-risk").state
+    with sqlite3.connect(store._path) as db:
+        db.execute("PRAGMA user_version = 3")
+
+    assert (state.plan, state.spec.least_detectable_ratio) == (state.spec.steps, 3.0)
+    with pytest.raises(StateError, match="has version 3.*OBS-ROLL-023"):
+        RolloutStore(store._path).load("credit-risk")

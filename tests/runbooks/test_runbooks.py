@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from mlops_obs.cli import runbooks as command
 from mlops_obs.dashboards.catalogue import DASHBOARDS
 from mlops_obs.errors import SpecError, UsageError
+from mlops_obs.paging.rollout_notices import NOTICE_ALERTS
 from mlops_obs.runbooks.catalogue import RUNBOOKS
 from mlops_obs.runbooks.fill import facts, fill
 from mlops_obs.runbooks.lint import lint
@@ -34,6 +35,7 @@ COMMANDS = {
     "rollout promote": {"--env", "--reason"},
     "rollout abort": {"--env", "--reason"},
     "rollout rollback": {"--env", "--reason"},
+    "rollout controller": {"--env"},
     "slo status": {"--env"},
     "drift compare": set(),
     "collect gpu": set(),
@@ -116,9 +118,9 @@ def every_kind() -> list[SLO]:
 
 
 def test_every_alert_that_a_spec_can_make_has_a_runbook_and_every_runbook_an_alert() -> None:
-    possible = {*words.ALERTS.values(), words.BUDGET_LOW, words.TELEMETRY_ABSENT, *(one.name for one in PLATFORM_ALERTS)}
+    ours = {one.name for one in (*PLATFORM_ALERTS, *NOTICE_ALERTS)}
 
-    assert possible == ALERTS
+    assert {*words.ALERTS.values(), words.BUDGET_LOW, words.TELEMETRY_ABSENT, *ours} == ALERTS
 
 
 def test_a_runbook_names_the_dashboard_that_its_page_links_to() -> None:
@@ -127,6 +129,7 @@ def test_a_runbook_names_the_dashboard_that_its_page_links_to() -> None:
     alerts = [rule for document in rules for group in document["groups"] for rule in group["rules"] if "alert" in rule]
 
     linked = {rule["alert"]: re.search(r"/d/([\w-]+)\?", rule["annotations"]["dashboard_url"])[1] for rule in alerts}  # type: ignore[index]
+    linked |= {one.name: words.dashboard_of(one.name) for one in NOTICE_ALERTS}  # the controller sends these
 
     assert {alert: re.search(r"Dashboard: `([\w-]+)`", text)[1] for alert, text in TEXTS.items()} == linked  # type: ignore[index]
     assert set(linked.values()) <= {board.uid for board in DASHBOARDS}

@@ -64,7 +64,7 @@ def ray_stack(tmp_path_factory):
 
     address = stack.start_ray(tmp_path_factory.mktemp("stack"))
     try:
-        yield stack.serve_apps({"v1": predictor_app("v1", "p/v1", "s")}, ingress_app({"v1": 100}), 0), address
+        yield stack.serve_apps({"v1": predictor_app("v1", "/p/v1", "s")}, ingress_app({"v1": 100}), 0), address
     finally:
         stack.shut_down()
         os.environ.clear()

@@ -77,14 +77,9 @@ def test_the_container_runs_a_module_that_exists():
     assert importlib.util.find_spec(command[command.index("-m") + 1])
 
 
-def test_the_controller_may_do_what_it_does_and_nothing_to_other_resources():
-    [rule] = by_kind("Role")["rules"]
-
-    assert (["inferenceservices"], {"get", "patch"}) == (rule["resources"], set(rule["verbs"]))
-
-
-def test_the_controllers_environment_names_the_service_of_the_manifest():
-    environment = yaml.safe_load(by_kind("ConfigMap")["data"]["obs.yaml"])
+def test_the_rollout_ships_the_service_of_the_manifest():
+    target = by_kind("Rollout")["spec"]["target"]["kserve"]
     service = by_kind("InferenceService")["metadata"]
 
-    assert {"namespace": service["namespace"], "name": service["name"]} == environment["target"]["kserve"]
+    assert {"namespace": service["namespace"], "name": service["name"]} == {key: target[key] for key in ("namespace", "name")}
+    assert by_kind("Rollout")["metadata"]["namespace"] == service["namespace"]

@@ -18,6 +18,7 @@ import pytest
 
 from mlops_obs.adapters.ray_serve import RayServeTarget
 from mlops_obs.errors import Conflict, TargetError
+from mlops_obs.testing.conformance import TargetConformance
 
 pytestmark = pytest.mark.stack
 V1 = "/v1/models/credit-risk:predict"
@@ -198,6 +199,86 @@ def test_traffic_records_each_answer_with_its_revision(ray_stack, tmp_path):
     assert {("v1", 200)} == {(one["revision"], one["status"]) for one in records}
     assert {"v1", "v2"} == {one["protocol"] for one in records}
     assert {"requests": len(records), "failed": 0, "revisions": {"v1": {"requests": len(records), "failed": 0}}} == summary
+
+
+class RayRig:
+    """The one Ray of this module; each test finds v1 with all the traffic, and may find v2 deployed."""
+
+    patience = 30.0
+    going_down_is_all_or_nothing = False
+
+    def __init__(self, target):
+        self.target, self.ask = target, target._ask
+        self.reset()
+
+    def reset(self):
+        self.target.deploy("v1", "/p/v1")
+        self.target.set_weights({"v1": 100}, expected=self.target.weights())
+
+    def package(self, revision):
+        return f"/p/{revision}"
+
+    def meddle(self):
+        wanted = {"v1": 55, "v2": 45}
+        self.ask(60, op="set_weights", weights=wanted, expected=dict(self.target.weights()))
+        return wanted
+
+    def kill(self, revision):
+        self.target.set_weights({"v2": 100}, expected=self.target.weights())
+        self.ask(60, op="finish", revision="v2", remove=True)
+
+    @contextlib.contextmanager
+    def losing_the_answer(self):
+        def lose(seconds, **request):
+            done = self.ask(seconds, **request)
+            if request["op"] == "set_weights":
+                raise TargetError("OBS-RAY-002", "Ray Serve did not answer", todo="read the weights again")
+            return done
+
+        self.target._ask = lose
+        yield
+        self.target._ask = self.ask
+
+    def unsplittable(self):
+        return None
+
+    def lying(self):
+        return False
+
+    def snapshot(self):
+        return dict(self.target.weights()), replica_pids("v1"), replica_pids("v2")
+
+
+class TestRayServe(TargetConformance):
+    @pytest.fixture
+    def rig(self, target):
+        rig = RayRig(target)
+        yield rig
+        rig.reset()
+
+
+def test_the_way_back_is_told_in_replicas_and_by_the_time_that_the_last_change_took(target, v2):
+    target.set_weights({"v1": 80, "v2": 20}, expected=target.weights())
+
+    back = target.way_back("v1")
+
+    assert (back.ready, back.reason) == (True, "v1 runs with 2 replicas")
+    assert 0 < back.seconds < 30
+
+
+def test_old_revisions_are_ended_only_where_that_was_asked_for(target, v2, ray_stack):
+    target.set_weights({"v2": 100}, expected=target.weights())
+    target.finish("v2")
+    kept = replica_pids("v1")
+    remover = RayServeTarget(ray_stack[1], "credit-risk", "serving_double:predictor_app", remove_old=True)
+    remover._child, remover._rest = target._child, target._rest  # the same session: connecting takes seconds
+    remover.finish("v2")
+    gone = target.way_back("v1")
+    target.deploy("v1", "/p/v1")
+
+    assert kept
+    assert (gone.ready, gone.reason) == (False, "v1 is not deployed")
+    assert target.weights() == {"v1": 0, "v2": 100}
 
 
 def read(target):

@@ -224,7 +224,7 @@ class Loop:
     def _links(self) -> dict[str, str]:
         return {"dashboards": f"{self.inbox}/d", "runbooks": f"{self.inbox}/runbooks"}
 
-    def _write_environment(self, metrics: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> None:
+    def _write_environment(self, metrics: Mapping[str, Any], target: Mapping[str, Any] | None = None, **more: Any) -> None:
         self._metrics = metrics
         document = {
             "service": SERVICE,
@@ -235,6 +235,8 @@ class Loop:
             "links": self._links,
             "inbox": self.inbox,
             "slos": [str(self.slo_file)],
+            "notify": {"alertmanager": self.monitoring.alertmanager_url} if self.monitoring else {"pager": f"{self.inbox}/alerts"},
+            **more,
         }
         write_atomically(self.env_file, "# Written by obs demo.\n" + yaml.safe_dump(document, sort_keys=False))
 

@@ -1,0 +1,1 @@
+"""The statistics behind a verdict: sequential tests that survive noise, their power, and whose fault it is."""

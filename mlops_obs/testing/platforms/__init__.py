@@ -1,0 +1,1 @@
+"""Stand-ins for platforms that no test machine has: they play their part on real API servers, processes and sockets."""

@@ -1,0 +1,130 @@
+"""Deliberate mistakes in the controller, each of which the search must find: `python exhaustive_mutants.py`.
+
+A search that finds nothing proves nothing until it is known to find what is there. Each mutant is one edit of the source,
+loaded in a process of its own; the search stops at the first violation.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+R, T = "mlops_obs.rollout.", "mlops_obs.testing."
+SAVES = "        stored = self._save(stored, decision.state, decided(stored.state, decision, seen, look), token, memory, answered=True)\n"
+ACTS = "        error = self._try(action, token)\n"
+MUTANTS: tuple[tuple[str, str, str, str], ...] = (
+    ("proven harm is ignored", R + "decide", "    if harm:\n", "    if False:\n"),
+    ("a second request turns a retreat around", R + "obey", '        elif state.goal != "forward":\n', "        elif False:\n"),
+    ("a failure passes for a success", R + "decide", "    if error is None:\n        done", "    if True:\n        done"),
+    ("a freeze is ignored", R + "decide", "policy={**asked, **budget.actions}), frozen", 'policy={**asked, **budget.actions}), ""'),
+    ("a request is answered again and again", R + "controller", "look), token, memory, answered=True)", "look), token, memory)"),
+    (
+        "acts before the intent is written",
+        R + "controller",
+        f"{SAVES}        self._hold_lease(token)\n{ACTS}",
+        ACTS + SAVES,
+    ),
+    ("notices are lost with a pager", R + "delivery", "return outbox[index:]", "return ()"),
+    ("nobody is told of a rollback", R + "notices", 'add("rollback", "step" if', '0 and add("rollback", "step" if'),
+    ("ends before the target has settled", R + "retreat", "and state.attempts == 0 and now >= state.retry_at", ""),
+    ("a kill before the act passes for its success", R + "retreat", "if share else max(1, state.attempts)", "if True else 1"),
+    ("the first step counts as no step", R + "retreat", "    if state.step < 0 or (share", "    if state.step <= 0 or (share"),
+    ("a step that comes after the end stays", R + "retreat", "    if state.phase not in (", "    if True or state.phase not in ("),
+    (
+        "the guard of a rollback guards a promotion",
+        R + "retreat",
+        'if state.phase not in ("RolledBack", "Aborted") or state.step',
+        "if state.step",
+    ),
+    (
+        "blindness does not stop a step",
+        R + "forward",
+        '    if verdict.kind == "unknown":\n        return hold',
+        "    if False:\n        return hold",
+    ),
+    ("blindness does not stop a second try", R + "forward", "        if why_not:\n", "        if False:\n"),
+    ("a shared incident does not stop a step", R + "forward", '    if verdict.attribution == "shared":\n', "    if False:\n"),
+    ("takes somebody else's split for its own", R + "forward", "(state.step_started_at is None or late) and", ""),
+    ("overwrites what somebody else did", R + "forward", "    if quarrel:\n", "    if False:\n"),
+    ("the evidence of the step before counts", R + "forward", '    if verdict.kind == "accepted" and left <= 0:', "    if left <= 0:"),
+    ("the watch is over at once", R + "forward", "(left <= 0 and verdict.kind", "(True and verdict.kind"),
+    ("ends with a share left to stable", R + "forward", "    if found != {canary: 100}:\n", "    if False:\n"),
+    ("the target never finishes", R + "forward", "if seen.finishes and not state.finished:", "if seen.finishes:"),
+    ("a manual gate is open", R + "forward", "if weight in spec.manual_gates and not waived:", "if False:"),
+    ("rises without a way back", R + "readiness", 'return "" if way is None or way.ready else', 'return "" if True else'),
+    ("a retry waits for a clock that was set back", R + "clocks", "if state.retry_at > now + LONGEST_PAUSE:", "if False:"),
+    ("a step began in the future", R + "clocks", "_POINTS = (", "_POINTS = () and ("),
+    ("a lease lasts as long as a wrong clock says", T + "rollout_memory", "<= now + 4 * ttl", ""),
+    ("the store takes an old token", T + "rollout_memory", "if token != self.token:", "if False:"),
+    ("the store takes an old version", T + "rollout_memory", "if self._rollouts[index][1] != stored.version:", "if False:"),
+)
+
+
+class Mutating(importlib.machinery.SourceFileLoader):
+    """Loads one module with one edit."""
+
+    edit = ("", "")
+
+    def get_code(self, fullname: str) -> Any:
+        source = Path(self.path).read_text()
+        old, new = self.edit
+        if source.count(old) < 1:
+            raise SystemExit(f"the mutant's text is not in {fullname} any more: {old!r}")
+        return compile(source.replace(old, new), self.path, "exec")
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, module: str, old: str, new: str) -> None:
+        self.module, Mutating.edit = module, (old, new)
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> Any:
+        if fullname != self.module:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        assert spec is not None
+        assert spec.origin is not None
+        spec.loader = Mutating(fullname, spec.origin)
+        return spec
+
+
+def find(number: int, most: int) -> str:
+    """Search with mutant `number`; return the first violation, or an empty string."""
+    _, module, old, new = MUTANTS[number]
+    sys.meta_path.insert(0, Finder(module, old, new))
+    from exhaustive_search import SCENARIOS, search
+
+    for scenario in SCENARIOS:
+        try:
+            found = search(scenario, most, stop_at=1)
+        except Exception as error:  # noqa: BLE001 - a mutant that breaks the controller is found as well
+            return f"{scenario.name}: {type(error).__name__}: {error}"
+        if found.violations:
+            name, schedule, words = found.violations[0]
+            return f"{name} {schedule}: {words}"
+    return ""
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        found = find(int(sys.argv[1]), 1)
+        sys.stdout.write(found + "\n")
+        sys.exit(0 if found else 1)
+    missed = 0
+    for number, (name, *_) in enumerate(MUTANTS):
+        run = subprocess.run([sys.executable, __file__, str(number)], capture_output=True, text=True, cwd=Path(__file__).parent)
+        caught = run.returncode == 0
+        missed += not caught
+        words = (run.stdout.strip() or run.stderr.strip())[-150:]
+        sys.stdout.write(f"{'caught' if caught else 'MISSED'}  {name}: {words}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(MUTANTS) - missed} of {len(MUTANTS)} mistakes found\n")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
