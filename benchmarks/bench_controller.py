@@ -319,7 +319,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--settle", type=float, default=15.0, help="seconds before the measurement begins")
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--interval", type=float, default=1.0)
     parser.add_argument("--bad", type=float, default=0.2, help="share of canaries that turn bad")
     parser.add_argument("--seed", type=int, default=1)

@@ -22,6 +22,7 @@ from mlops_obs.adapters.platform_object import (
     PlatformObject,
     Settling,
     add,
+    agreed,
     annotate,
     annotation,
     compact,
@@ -181,6 +182,14 @@ class KServeLLMTarget:
 
     def _split(self, seen: Mapping[str, Object]) -> dict[str, int]:
         """Return the percent by revision on which the routes of all members agree."""
+        split, splits = agreed(lambda: self._splits(seen))
+        if split is None:
+            what = f"the members' routes do not agree: {splits}" if splits else "no route splits the group's traffic"
+            raise TargetError("OBS-KSERVE-024", what, where=self._where, todo="wait for KServe; see condition GroupDegraded")
+        return {**dict.fromkeys((_revision(one) for one in seen.values()), 0), **split}
+
+    def _splits(self, seen: Mapping[str, Object]) -> list[dict[str, int]]:
+        """Return the percent by revision of each route."""
         backends = {name + ending: _revision(one) for name, one in seen.items() for ending in _BACKENDS}
         splits: list[dict[str, int]] = []
         for name, one in seen.items():
@@ -197,10 +206,7 @@ class KServeLLMTarget:
                 if rule.get("backendRefs") and not any(path == own or path.startswith(own + "/") for path in paths):
                     found = shares(rule["backendRefs"])
                     splits.append(_percents({backends.get(backend, backend): share for backend, share in found.items()}))
-        if not splits or any(one != splits[0] for one in splits) or sum(splits[0].values()) != 100:
-            what = f"the members' routes do not agree: {splits}" if splits else "no route splits the group's traffic"
-            raise TargetError("OBS-KSERVE-024", what, where=self._where, todo="wait for KServe; see condition GroupDegraded")
-        return {**dict.fromkeys((_revision(one) for one in seen.values()), 0), **splits[0]}
+        return splits
 
     def _why_not(self, revision: str) -> str:
         return next((condition(one, "Ready")[1] for one in self._read().values() if _revision(one) == revision), "")

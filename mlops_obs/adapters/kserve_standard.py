@@ -26,6 +26,7 @@ from mlops_obs.adapters.platform_object import (
     PlatformObject,
     Settling,
     add,
+    agreed,
     annotate,
     annotation,
     compact,
@@ -202,6 +203,16 @@ class KServeStandardTarget:
 
     def _split(self, service: Object) -> dict[str, int]:
         """Return the percent by revision that every route to the predictors has."""
+        split, splits = agreed(lambda: self._splits(service))
+        if not splits:
+            what = "no HTTPRoute splits its traffic, so a canary would get none"
+            raise TargetError("OBS-KSERVE-019", what, where=self._where, todo="turn on enableGatewayApi in KServe")
+        if split is None:
+            raise TargetError("OBS-KSERVE-024", f"the routes do not agree: {splits}", where=self._where, todo="wait for KServe")
+        return split
+
+    def _splits(self, service: Object) -> list[dict[str, int]]:
+        """Return the percent by revision of each route to the predictors."""
         ours = {self._backend(name): revision for revision, name in self._names(service).items()}
         ours.setdefault(self._backend(_stable_name(service)), "unknown")
         splits = []
@@ -215,13 +226,7 @@ class KServeStandardTarget:
                 found = shares(rule.get("backendRefs") or [])
                 if found and all(backend.endswith("-predictor") for backend in found):
                     splits.append({ours.get(backend, backend): round(share) for backend, share in found.items()})
-        if not splits:
-            raise TargetError(
-                "OBS-KSERVE-019", "no HTTPRoute splits its traffic", where=self._where, todo="turn on enableGatewayApi in KServe"
-            )
-        if any(compact(one) != compact(splits[0]) for one in splits) or sum(splits[0].values()) != 100:
-            raise TargetError("OBS-KSERVE-024", f"the routes do not agree: {splits}", where=self._where, todo="wait for KServe")
-        return splits[0]
+        return splits
 
     def _has_all(self, service: Object, revision: str) -> bool:
         """Tell whether `revision` has all the traffic; a route that is just being changed says no."""

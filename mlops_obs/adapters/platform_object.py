@@ -165,6 +165,21 @@ def wait_until(look: Callable[[], bool], timeout: float, poll: float) -> bool:
     return True
 
 
+def agreed(look: Callable[[], list[dict[str, int]]]) -> tuple[dict[str, int] | None, list[dict[str, int]]]:
+    """Return the split on which all routes agree (None if they do not, or there is none), and what each says.
+
+    A platform writes one route after the other: the moment in between is waited for.
+    """
+    deadline = time.monotonic() + _GATEWAY_SECONDS
+    while True:
+        splits = [compact(one) for one in look()]
+        if splits and all(one == splits[0] for one in splits) and sum(splits[0].values()) == 100:
+            return splits[0], splits
+        if not splits or time.monotonic() > deadline:
+            return None, splits
+        time.sleep(0.1)
+
+
 def shares(refs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the percent that each backend of an HTTPRoute's rule gets; a weight that is not given is 1 (Gateway API)."""
     weights: dict[str, float] = {}

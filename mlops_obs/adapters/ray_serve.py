@@ -72,7 +72,8 @@ class RayServeTarget:
 
         Raises:
             Conflict: OBS-RAY-006 if the weights are neither `weights` nor `expected`.
-            TargetError: OBS-RAY-007 if a revision is not ready, OBS-RAY-002 or -005 if the change cannot be confirmed.
+            TargetError: OBS-RAY-007 if a revision is not ready, OBS-RAY-009 if the weights do not sum to 100, OBS-RAY-002 or -005 if
+                the change cannot be confirmed.
         """
         self._ask(_WRITE_SECONDS, op="set_weights", weights=dict(weights), expected=dict(expected))
 

@@ -97,6 +97,9 @@ class Session:
             raise Conflict(
                 "OBS-RAY-006", f"the weights are {now}, not {dict(expected)}", where=_INGRESS_APP, todo="read them again and decide again"
             )
+        if sum(weights.values()) != 100 or min(weights.values()) < 0:  # the ingress would die of them, and with it the service
+            what = f"cannot route {dict(weights)}: weights are percents that sum to 100"
+            raise TargetError("OBS-RAY-009", what, where=_INGRESS_APP, todo="give all of the traffic away")
         for revision in _live(weights):
             status = self._status(f"{self._service}-{revision}")
             if status != "RUNNING":

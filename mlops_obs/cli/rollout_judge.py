@@ -50,7 +50,7 @@ def judge(
     failed: list[ObsError] = []
     for name in traces:
         try:
-            intervals = judge_trace(read_trace(_lines(name), name), chosen, share)
+            intervals = judge_trace(read_trace(_lines(name), name), chosen, share, stop=len(traces) > 1)
             if len(traces) == 1:
                 for one in intervals:
                     _print(one.numbers() if output is Output.json else _line(one.numbers()))

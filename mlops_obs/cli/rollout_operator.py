@@ -52,7 +52,7 @@ def operator(
     env: Annotated[
         Path | None, typer.Option("--env", help="Take metrics, slos, notify, links and discovery from this obs.yaml; options win.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Rollouts that are looked at at once.")] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="Rollouts that are looked at at once; most of a look is waiting.")] = 16,
     deploys: Annotated[int, typer.Option(min=1, help="Deploys that may be waited for at once, beside them.")] = 16,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at a running rollout.")] = 1.0,
     poll: Annotated[

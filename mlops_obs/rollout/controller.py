@@ -162,8 +162,10 @@ class Controller:
             else:
                 memory.learn(evidence.slices[len(since_start(state, memory.slices)) :])
                 look = replace(look, looked=True, until=evidence.until, bounds=evidence.bounds, notes=evidence.notes)
-            budget = RecordedBudget.of(self._look_at_budgets(state, arms, now) if self._budgets.slos else NO_BUDGET)
-            look = replace(look, slices=tuple(memory.fresh), budget=budget, gates=self._gates(state, arms, memory, now))
+            away = isinstance(evidence, Unknown) and evidence.away  # each further question would wait for its own timeout
+            budget = RecordedBudget.of(self._look_at_budgets(state, arms, now, away) if self._budgets.slos else NO_BUDGET)
+            gates = () if away else self._gates(state, arms, memory, now)
+            look = replace(look, slices=tuple(memory.fresh), budget=budget, gates=gates)
             look = replace(look, way_back=self._ask_way_back(state, memory, now, _WAY_BACK_EVERY))
         try:
             return replace(look, weights=dict(self._target.weights()))
@@ -176,13 +178,15 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - a surprise in the metrics must not keep a person's abort from the target
             return Unknown(f"metrics cannot be read: unexpected {type(error).__name__}: {error}")
 
-    def _look_at_budgets(self, state: RolloutState, arms: Arms, now: float) -> Budget:
+    def _look_at_budgets(self, state: RolloutState, arms: Arms, now: float, away: bool) -> Budget:
+        what = "the error budgets cannot be read: the metrics are away"
         try:
-            return self._budgets.look(state.spec, arms, state.began_at, now)
+            if not away:
+                return self._budgets.look(state.spec, arms, state.began_at, now)
         except Exception as error:  # noqa: BLE001 - as above; what cannot be read neither starts nor lifts a freeze
             what = f"the error budgets cannot be read: unexpected {type(error).__name__}: {error}"
-            every = tuple(slo.name for slo in self._budgets.slos)
-            return Budget(unknown=(what,), watched=every, unread=every)
+        every = tuple(slo.name for slo in self._budgets.slos)
+        return Budget(unknown=(what,), watched=every, unread=every)
 
     def _gates(self, state: RolloutState, arms: Arms, memory: Memory, now: float) -> tuple[GateReading, ...]:
         if memory.gates is None:

@@ -131,7 +131,7 @@ def foretell(records: Sequence[Record], chosen: Record) -> list[Forecast]:
         step = next((one for one in steps(records) if one.record.get("seq") == chosen["seq"]), None)
     except StateError:  # a log of an older release carries conclusions only
         return []
-    return forecast(step.before, step.slices, step.look.bounds) if step else []
+    return forecast(step.before, step.slices) if step else []
 
 
 def foretold_in_words(one: Forecast, state: RolloutState) -> str:

@@ -7,12 +7,14 @@ like certainty. Two minutes of evidence are asked for before anything is foretol
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mlops_obs.rollout.evidence import Counts, Evidence, Slice
-from mlops_obs.rollout.judge import judge
+from mlops_obs.rollout.evidence import Counts, Slice
+from mlops_obs.rollout.judge import conclude
+from mlops_obs.rollout.judging.hearing import Hearing
 from mlops_obs.rollout.look import since_start
 from mlops_obs.rollout.state import RolloutState
 
@@ -31,38 +33,46 @@ class Forecast:
     seconds: float
 
 
-def forecast(state: RolloutState, slices: Sequence[Slice], bounds: Sequence[float] = (), *, horizon: float = 1800.0) -> list[Forecast]:
+def forecast(
+    state: RolloutState, slices: Sequence[Slice], *, horizon: float = 1800.0, memory: dict[str, Hearing] | None = None
+) -> list[Forecast]:
     """Return what each scenario would lead to within `horizon` seconds; empty where there is too little to go by.
 
-    `slices` are all that were recorded, `state` is the one before the decision.
+    Args:
+        state: the one before the decision.
+        slices: all that were recorded until then.
+        memory: kept from one forecast of a rollout to the next, so that only what is new is judged.
     """
     known = since_start(state, slices)
     began = state.step_started_at
-    if not known or began is None or state.goal != "forward":
+    if not known or began is None or state.began_at is None or state.goal != "forward":
         return []
     recent = [one for one in known if one.start >= max(began, known[-1].end - _PATTERN) - 1e-9 and not one.missing]
     if not recent or sum(one.end - one.start for one in recent) < _LEAST - 1e-9:
         return []
-    out = [_run(state, known, recent, "as now", bounds, horizon)]
+    heard = (memory or {}).get(state.id) or Hearing(state.spec, state.began_at)
+    if not heard.hear(known, began):
+        heard.forget()
+        heard.hear(known, began)
+    if memory is not None:
+        memory[state.id] = heard
+    out = [_run(state, heard, recent, "as now", horizon)]
     if sum(one.stable.total for one in recent):
-        out.append(_run(state, known, list(_as_stable(recent)), "as stable", bounds, horizon))
+        out.append(_run(state, heard, list(_as_stable(recent)), "as stable", horizon))
     return out
 
 
-def _run(
-    state: RolloutState, known: Sequence[Slice], pattern: Sequence[Slice], scenario: Scenario, bounds: Sequence[float], horizon: float
-) -> Forecast:
-    future = list(known)
-    at, next_look = 0.0, 15.0
+def _run(state: RolloutState, heard: Hearing, pattern: Sequence[Slice], scenario: Scenario, horizon: float) -> Forecast:
+    hearing = copy.deepcopy(heard, {id(heard.slices): list(heard.slices)})  # slices never change: the list alone is copied
+    at, next_look, end = 0.0, 15.0, heard.slices[-1].end
     while at < horizon:
         for one in pattern:
             width = one.end - one.start
-            future.append(replace(one, start=future[-1].end, end=future[-1].end + width))
-            at += width
+            hearing.add(replace(one, start=end, end=end + width))
+            at, end = at + width, end + width
             if at >= next_look:
                 next_look = at * _GROWTH
-                evidence = Evidence(tuple(future), future[-1].end, tuple(bounds))
-                verdict = judge(evidence, state.spec, state.stable, state.began_at, state.step_started_at)
+                verdict = conclude(hearing, state.stable, end)
                 if verdict.kind in ("accepted", "condemned"):
                     return Forecast(scenario, "accepted" if verdict.kind == "accepted" else "condemned", at)
     return Forecast(scenario, None, horizon)

@@ -119,7 +119,10 @@ def lint(spec: Rollout, setting: Setting | None = None, locate: Locate = lambda 
 
 
 def step_power(spec: Rollout, requests: float, base_ratio: float = BASE_RATIO, ratio: float | None = None) -> list[StepPower]:
-    """Return for each step how long a regression of `ratio` (default: the least detectable one) takes at `requests` per second."""
+    """Return for each step how long a regression of `ratio` (default: the least detectable one) takes at `requests` per second.
+
+    At 100 % nothing can be compared, unless stable keeps a share for a watch.
+    """
     looked_for = ratio or spec.least_detectable_ratio
     return [StepPower(weight, looked_for, _time_to_see(spec, weight, requests, base_ratio, looked_for)) for weight in spec.steps]
 
@@ -130,8 +133,8 @@ def deciding_tests(spec: Rollout) -> int:
 
 
 def _time_to_see(spec: Rollout, weight: int, requests: float, base: float, ratio: float) -> float | None:
-    # At the last step nothing is left beside the canary; what stable did before is the comparison, so it counts as half.
-    share = min(weight, 50) / 100 if weight == 100 else weight / 100
+    # At 100 % nothing is left to compare with, but what stable keeps during a watch.
+    share = min(weight, 100 - (spec.watch_weight if spec.watch is not None else 0)) / 100
     return time_to_see(
         ratio, base, requests * share, requests * (1 - share), alpha=spec.alpha, tests=deciding_tests(spec), block=spec.block,
         tolerated=spec.tolerated, largest_noise=spec.noise_log_sd,
@@ -154,7 +157,8 @@ def _power(spec: Rollout, known: Setting) -> Iterator[Finding]:
         return
     base = known.base_ratio or _allowed(spec, known) or BASE_RATIO
     looked_for, tests = spec.least_detectable_ratio, deciding_tests(spec)
-    blind = [one for one in step_power(spec, requests, base) if one.seconds is None or one.seconds > spec.deadline]
+    powers = [one for one in step_power(spec, requests, base) if one.weight < 100]  # what comes at 100 % is not decided there
+    blind = [one for one in powers if one.seconds is None or one.seconds > spec.deadline]
     if not blind:
         return
     steps = ", ".join(f"{one.weight} %" for one in blind)
@@ -167,7 +171,7 @@ def _power(spec: Rollout, known: Setting) -> Iterator[Finding]:
         tolerated=spec.tolerated, largest_noise=spec.noise_log_sd,
     )  # fmt: skip
     todo = f"begin at {useful} %" if useful is not None and useful > worst.weight else "raise least_detectable_ratio or the deadline"
-    level: Level = "error" if len(blind) == len(spec.steps) and better is None else "warning"
+    level: Level = "error" if len(blind) == len(powers) and better is None else "warning"
     what = f"at {steps} {looked_for:g} times as many bad requests are not seen within {humanize_duration(spec.deadline)} ({assumed}){seen}"
     yield Finding("OBS-RLINT-001", level, ("steps",), what, todo)
 

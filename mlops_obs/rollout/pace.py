@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 from mlops_obs.rollout.judge import Verdict
+from mlops_obs.rollout.judging.power import least_useful_weight, time_to_see
 from mlops_obs.rollout.obey import FULL
 from mlops_obs.rollout.spec import Rollout
 from mlops_obs.rollout.state import RolloutState, Seen
 
 LADDER = (1, 2, 5, 10, 20, 35, 50, 75, 100)
 _PRIOR_EXCESS = 0.05  # before any evidence: one canary in ten fails half of its requests
+_HALF_FAILS, _TYPICAL_BAD = 0.5, 0.005  # shares of bad requests: of a broken canary, and of a service as they are
 _BOLD = 2.0  # without a budget to measure by, a step at most doubles, and is at least one rung
 
 
@@ -42,7 +45,7 @@ def next_weight(state: RolloutState, seen: Seen) -> tuple[int | None, str]:
     if state.waived >= FULL:
         return top, ""
     if spec.pace == "steps":
-        return state.plan[state.step + 1], ""
+        return state.plan[state.step + 1], useless(spec, state.plan[state.step + 1])
     weight, why = _choose(spec, here, top, seen)
     gates = [gate for gate in spec.manual_gates if here < gate <= weight]
     return min([weight, *gates]), why
@@ -51,7 +54,7 @@ def next_weight(state: RolloutState, seen: Seen) -> tuple[int | None, str]:
 def _choose(spec: Rollout, here: int, top: int, seen: Seen) -> tuple[int, str]:
     rungs = [min(one, top) for one in LADDER if one > here] or [top]
     left = budget_left(getattr(seen.budget, "left", {}))
-    able = [one for one in rungs if can_decide(seen.verdict, spec, here, one)]
+    able = [one for one in rungs if can_decide(seen.verdict, spec, here, one) and not useless(spec, one)]
     if not able:
         least = rungs[-1]
         return least, f"no weight can find a regression of {spec.least_detectable_ratio:g}x within the deadline at this traffic"
@@ -64,6 +67,34 @@ def _choose(spec: Rollout, here: int, top: int, seen: Seen) -> tuple[int, str]:
     spend = harm(spec, seen, here, able[0]) / left if left else math.inf
     why = f"{able[0]} % may spend {spend:.0%} of what is left of the error budget (at most {spec.max_budget_spend:.0%})"
     return able[0], why
+
+
+def useless(spec: Rollout, weight: int) -> str:
+    """Return why a step at `weight` percent could decide nothing at all at the expected traffic; empty if it could, or nothing is expected.
+
+    What is asked for is little: to find a canary that fails half of its requests within the deadline.
+    """
+    rps = spec.requests_per_second
+    if rps is None or weight >= 100:
+        return ""
+    ratio = max(_HALF_FAILS / _TYPICAL_BAD, spec.least_detectable_ratio)
+    able, least = _power(ratio, rps, weight, spec.deadline, spec.alpha, spec.block, spec.tolerated, spec.noise_log_sd)
+    if able:
+        return ""
+    advice = f"the least useful weight is {least} %" if least is not None else "no weight is of use: give it more time or traffic"
+    return f"at {spec.expected_requests} a step at {weight} % could not even find a canary that fails half of its requests; {advice}"
+
+
+@lru_cache(maxsize=1024)
+def _power(
+    ratio: float, rps: float, weight: int, within: float, alpha: float, block: float, tolerated: float, noise: float
+) -> tuple[bool, int | None]:
+    """Return whether `ratio` would be seen at `weight` in time, and else the smallest weight at which it would; asked at every look."""
+    canary, stable = rps * weight / 100, rps * (1 - weight / 100)
+    seconds = time_to_see(ratio, _TYPICAL_BAD, canary, stable, alpha=alpha, block=block, tolerated=tolerated, largest_noise=noise)
+    if seconds is not None and seconds <= within:
+        return True, None
+    return False, least_useful_weight(ratio, _TYPICAL_BAD, rps, within, alpha=alpha, block=block, tolerated=tolerated, largest_noise=noise)
 
 
 def budget_left(left: Mapping[str, float]) -> float | None:

@@ -14,7 +14,7 @@ import pytest
 from mlops_obs.adapters.kubernetes.resources import LEASES
 from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
 from tests.kubernetes.conftest import rollout
-from tests.rollout.realtime_world import FileTarget
+from tests.kubernetes.realtime_operator import VersionedTarget
 
 HERE = Path(__file__).resolve()
 QUICK = {
@@ -68,7 +68,7 @@ def cluster(tmp_path, api, kubeconfig, namespace):
 
     class Cluster:
         store = KubernetesRolloutStore(api, namespace)
-        target = FileTarget(tmp_path / "target.json")
+        target = VersionedTarget(tmp_path / "target.json")
 
         def operator(self, name, errors=0):
             running.append(Process(tmp_path, kubeconfig, namespace, name, errors))
@@ -85,6 +85,7 @@ def cluster(tmp_path, api, kubeconfig, namespace):
         def holder(self):
             return api.get(LEASES, namespace, f"mlops-obs-operator-{namespace}")["spec"]["holderIdentity"]
 
+    Cluster.target.begin()
     yield Cluster()
     for one in running:
         if one.process.poll() is None:

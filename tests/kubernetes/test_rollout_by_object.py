@@ -5,8 +5,11 @@ import json
 import pytest
 
 from mlops_obs.adapters.kubernetes.api import ApiError
+from mlops_obs.adapters.kubernetes.reconcile import behind_guard
 from mlops_obs.adapters.kubernetes.resources import FINALIZER, RECORDS, ROLLOUTS
 from mlops_obs.errors import StateError, TargetError, UsageError
+from mlops_obs.rollout.ports import Finishes
+from mlops_obs.testing.targets import FakeTarget
 from tests.kubernetes.cluster_world import BAD, ClusterWorld, Leader
 
 
@@ -91,6 +94,18 @@ def test_what_a_person_asks_by_annotation_is_done_and_recorded_with_the_name(wor
     assert (paused, world.status["phase"], world.share) == ("Paused", "Aborted", 0)
     asked = [(one["action"], one["actor"]) for one in world.people.records(world.name) if one["kind"] == "request"]
     assert asked == [("start", "kubernetes"), ("pause", "ada"), ("abort", "bob")]
+
+
+def test_a_request_that_cannot_be_read_is_told_of_once_and_never_guessed_at(world, kubectl):
+    begun(world)
+    kubectl("annotate", "rollout", world.name, "request.mlops-obs.dev/5=pause please")
+    for _ in range(3):
+        world.second()
+
+    ignored = [one for one in world.told.events if one.reason == "RequestIgnored"]
+    assert len(ignored) == 1
+    assert "request.mlops-obs.dev/5 is no request" in ignored[0].message
+    assert world.people.load(world.name).state.paused is False
 
 
 def test_deleting_the_object_gives_the_traffic_back_before_it_is_gone(world):
@@ -329,3 +344,26 @@ def test_a_namespace_full_of_records_stays_one_log_per_object(world, api, namesp
     assert world.people.broken_record() is None
     assert sorted(world.people.keys()) == ["credit-risk", "fraud"]
     assert len(api.list_all(ROLLOUTS, namespace)[0]) == 2
+
+
+def test_a_target_behind_its_guard_is_read_by_everybody_and_written_by_the_leader_alone():
+    class Finishing(FakeTarget):
+        def finish(self, revision):
+            self.calls.append("finish")
+
+    leads = False
+    plain, finishing = (behind_guard(kind({"v1": 100}, {"v1": "", "v2": ""}), lambda: leads) for kind in (FakeTarget, Finishing))
+
+    for write in (
+        lambda: plain.deploy("v2", ""),
+        lambda: plain.set_weights({"v2": 100}, {"v1": 100}),
+        lambda: finishing.finish("v2"),
+    ):
+        with pytest.raises(TargetError, match="OBS-KUBE-013"):
+            write()
+    assert plain.weights() == {"v1": 100}
+    assert plain.way_back("v1").ready
+    assert isinstance(finishing, Finishes)
+    leads = True
+    plain.set_weights({"v2": 100}, {"v1": 100})
+    assert plain.weights() == {"v2": 100}

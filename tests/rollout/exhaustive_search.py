@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from exhaustive_world import MENU, Run, Scenario, Schedule, Violation, World
+from exhaustive_run import Run
+from exhaustive_world import MENU, Scenario, Schedule, Violation, World
 
 DOWN = frozenset({("RolledBack", 0)})
 UP = frozenset({("Promoted", 100)})
@@ -42,11 +43,14 @@ class Found:
     states: set[Any] = field(default_factory=set)
 
 
-def search(scenario: Scenario, most: int, *, stop_at: int = 5) -> Found:
-    """Try the schedule without faults, every single fault, and as many pairs as fit into `most` schedules, spread evenly."""
+def search(scenario: Scenario, most: int, *, stop_at: int = 5, bare: bool = False) -> Found:
+    """Try the schedule without faults, every single fault, and as many pairs as fit into `most` schedules, spread evenly.
+
+    With `bare`, only the one without faults.
+    """
     found, base, kept = Found(), Run(()), {}
     base.states = found.states
-    if _try(scenario, base, World(scenario), found, (), kept) is None:
+    if _try(scenario, base, World(scenario), found, (), kept) is None or bare:
         return found
     singles: list[tuple[Schedule, Run, dict[int, World]]] = []
     for point in _points(base):
@@ -100,17 +104,18 @@ def main() -> None:
     parser.add_argument("--scenario", default="", help="only those whose name contains this")
     arguments = parser.parse_args()
     chosen = [one for one in SCENARIOS if arguments.scenario in one.name]
-    total, violations, states, began = 0, 0, 0, time.process_time()
+    total, violations, began = 0, 0, time.process_time()
+    states: set[Any] = set()
     for one in chosen:
         found = search(one, arguments.schedules // len(chosen))
-        total, violations, states = total + found.schedules, violations + len(found.violations), states + len(found.states)
+        total, violations, states = total + found.schedules, violations + len(found.violations), states | found.states
         line = f"{one.name:36} {found.schedules:7,} schedules ({found.singles:4} with one fault) {len(found.states):6,} states"
         sys.stdout.write(f"{line} {len(found.violations)} violations\n")
         sys.stdout.flush()
         for _, schedule, words in found.violations:
             sys.stdout.write(f"    {schedule}: {words}\n")
     cost = time.process_time() - began
-    sys.stdout.write(f"{total:,} distinct schedules, {states:,} distinct states, {violations} violations, {cost:.0f} s of CPU\n")
+    sys.stdout.write(f"{total:,} distinct schedules, {len(states):,} distinct states, {violations} violations, {cost:.0f} s of CPU\n")
     sys.exit(1 if violations else 0)
 
 

@@ -94,7 +94,7 @@ def check(slices: tuple[Slice, ...], world: World) -> None:
 
 
 @given(FAULTS, st.integers(0, 10_000), st.lists(st.integers(1, 9), min_size=4, max_size=40))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_slices_tile_the_time_never_change_and_count_exactly_what_was_scraped(faults, seed, pauses):
     world, reader, known, arms = World(seed), EvidenceReader(ScriptedCounters(), SPEC), (), Arms("v1", "v2", True, BEGAN)
     reader = EvidenceReader(world.counters, SPEC)

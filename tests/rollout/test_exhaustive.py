@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from exhaustive_mutants import MUTANTS
+from exhaustive_run import Run
 from exhaustive_search import SCENARIOS, search
-from exhaustive_world import MENU, Run, World
+from exhaustive_world import MENU, World
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)

@@ -154,6 +154,18 @@ def test_a_step_that_no_test_can_decide_is_said_to_be_useless():
     assert "cannot find a regression of 2x in time" in state.reason
 
 
+def test_a_step_that_could_not_even_find_a_broken_canary_is_not_taken_and_the_least_useful_weight_is_named():
+    desk = Desk(steps=(1, 50, 100), expected_requests="1/m", deadline="10m")
+
+    held = desk.looks(4)
+    share = desk.share
+    desk.look(UNDECIDED, "promote")
+
+    assert "at 1/m a step at 1 % could not even find a canary that fails half of its requests" in held.reason
+    assert (held.phase, share, desk.share) == ("Holding", 0, 1)
+    assert Desk(steps=(20, 100), expected_requests="30/s").at(20).share == 20
+
+
 class Pager:
     def __init__(self):
         self.down, self.taken, self.tries = False, [], 0
@@ -185,6 +197,22 @@ def test_a_rollback_is_told_with_its_reason_value_bound_and_revision_after_it_wa
     assert float(page.labels["value"]) >= float(page.labels["bound"])
     assert "of v2's requests" in page.text
     assert world.state.outbox == ()
+
+
+def test_a_receiver_that_refuses_one_notice_for_ever_keeps_no_page_from_the_others(tmp_path):
+    class Picky(Pager):
+        def deliver(self, notice):
+            if notice.kind == "step":
+                raise TelemetryUnavailable("OBS-TEST-003", "no such board")
+            super().deliver(notice)
+
+    world, pager = World(tmp_path, canary=BAD), Picky()
+    world.start()
+
+    state = world.run(120, world.controller(notifier=pager))
+
+    assert [one.kind for one in pager.taken] == ["rollback"]
+    assert [one.kind for one in state.outbox] == ["step"]
 
 
 def test_a_look_that_is_not_recorded_leaves_nothing_behind(tmp_path):

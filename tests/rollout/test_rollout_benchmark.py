@@ -32,8 +32,8 @@ def test_a_quantile_counts_the_runs_that_never_ended():
 def test_a_single_false_rollback_of_a_hundred_is_no_missed_aim_and_four_are():
     one, four = ([Outcome(3.0, NEVER, 0, False)] * bad + [Outcome(NEVER, 4.0, 0, True)] * (100 - bad) for bad in (1, 4))
 
-    assert all(aim.met for aim in aims.check([cell(ours=one)], []))
-    missed = [aim for aim in aims.check([cell(ours=four)], []) if not aim.met]
+    assert all(aim.met for aim in aims.check([cell(ours=one)], [], []))
+    missed = [aim for aim in aims.check([cell(ours=four)], [], []) if not aim.met]
     assert any("null" in aim.promise for aim in missed)
 
 
@@ -45,7 +45,7 @@ def test_a_detection_is_measured_against_argo_and_half_of_kayenta():
         argo=[Outcome(4.0, NEVER, 5, True)] * 100,
         kayenta=[Outcome(5.0, NEVER, 5, True)] * 100,
     )
-    verdicts = {aim.promise.split(":")[0]: aim.met for aim in aims.check([found], [])}
+    verdicts = {aim.promise.split(":")[0]: aim.met for aim in aims.check([], [found], [])}
 
     assert verdicts["no later than Argo failureLimit 3"]
     assert not verdicts["in at most half of Kayenta's time"]

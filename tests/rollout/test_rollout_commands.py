@@ -124,6 +124,17 @@ def test_mistakes_are_one_line_with_place_and_code(env):
         obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
 
 
+def test_a_spec_for_another_target_is_refused_before_it_moves_the_traffic_of_this_one(env):
+    spec = env.parent / "rollout.yaml"
+    spec.write_text(SPEC + "target: {kserve: {namespace: default, name: fraud}}\n")
+    for extra in ([], ["--dry-run"]):
+        with pytest.raises(UsageError, match=r"the spec's target \(kserve\) is not the one of the environment.*OBS-ROLL-073"):
+            obs("start", "--env", env, "-f", spec, *extra)
+
+    spec.write_text(SPEC + "target: {kserve: {namespace: default, name: credit-risk}}\n")
+    assert obs("start", "--env", env, "-f", spec).exit_code == 0
+
+
 def test_requests_are_recorded_with_actor_and_reason_and_a_finished_rollout_takes_none(env):
     obs("start", "--env", env, "-f", env.parent / "rollout.yaml")
     obs("pause", "--env", env, "--reason", "release freeze")

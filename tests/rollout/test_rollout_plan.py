@@ -60,7 +60,10 @@ def test_the_plan_measures_the_traffic_and_asks_the_platform_for_the_way_back(wo
     assert data["way_back"]["ready"]
     assert [one["weight"] for one in data["steps"]] == [20, 50, 100]
     assert data["refused"] == []
-    assert "nothing was started" in obs(world, "start", "-f", world.folder / "rollout.yaml", "--dry-run").stdout
+    shown = obs(world, "start", "-f", world.folder / "rollout.yaml", "--dry-run").stdout
+    assert [one["compares"] for one in data["steps"]] == [True, True, False]
+    assert "stable has no traffic left to compare with" in shown
+    assert "nothing was started" in shown
     assert world.target.calls.count("set_weights") == world.target.calls.count("deploy") == 0
     assert wiring.rollout_store(wiring.load_environment(world.folder / "obs.yaml")).load("credit-risk") is None
 

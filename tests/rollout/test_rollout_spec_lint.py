@@ -99,6 +99,14 @@ def test_more_traffic_and_larger_regressions_are_seen_sooner():
     assert all(seconds[rps, 2] >= seconds[rps, 4] >= seconds[rps, 10] for rps in (2, 20, 200, 2000))
 
 
+def test_at_100_percent_there_is_no_power_unless_stable_keeps_a_share():
+    kept, gone = spec(steps=[50, 100]), spec(steps=[50, 100], watch_weight=0)
+
+    assert step_power(gone, 200)[-1].seconds is None
+    assert (step_power(kept, 200)[-1].seconds or 0) > 0
+    assert "OBS-RLINT-001" not in found(gone, requests=2000.0)
+
+
 def test_measured_traffic_counts_more_than_what_was_expected():
     assert "OBS-RLINT-001" in found(spec(), requests=2.0)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from decision_desk import ACCEPTED, CONDEMNED, UNDECIDED, UNKNOWN, Desk
+from exhaustive_run import Run
 from exhaustive_search import SCENARIOS
-from exhaustive_world import Run, Scenario, World
+from exhaustive_world import Scenario, World
 
 from mlops_obs.rollout.said import RecordedBudget
 from mlops_obs.rollout.state import RolloutState

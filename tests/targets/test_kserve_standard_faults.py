@@ -8,6 +8,7 @@ from rigs import KServeRig, LossyApi
 from mlops_obs.adapters.kserve_standard import KServeStandardTarget
 from mlops_obs.adapters.platform_object import DEPLOYMENTS
 from mlops_obs.errors import Conflict, TargetError
+from mlops_obs.testing.platforms.kserve import write_route
 
 pytestmark = pytest.mark.stack
 
@@ -74,6 +75,16 @@ def test_a_route_that_no_gateway_takes_is_not_believed(rig):
     rig.until(lambda: rig.refused(rig.target.weights))
 
     with pytest.raises(TargetError, match=r"no gateway has taken it.*OBS-KSERVE-023"):
+        rig.target.weights()
+
+
+def test_a_second_host_whose_route_has_another_split_is_told(rig):
+    rig.target.deploy("v2", "s3://models/v2")
+    step(rig, 20)
+    refs = [{"name": f"{rig.name}-predictor", "port": 80, "weight": 100}, {"name": f"{rig.name}-v2-predictor", "port": 80, "weight": 0}]
+    write_route(rig.cluster, rig.namespace, rig.name, refs)  # the service's own host: callers of it would never meet the canary
+
+    with pytest.raises(TargetError, match=r"the routes do not agree.*OBS-KSERVE-024"):
         rig.target.weights()
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mlops_obs.adapters.kubernetes.api import KubernetesApi
+from mlops_obs.adapters.kubernetes.controller_side import key_of
 from mlops_obs.adapters.kubernetes.events import Event, EventSink, event_of
 from mlops_obs.adapters.kubernetes.informer import Informer, Key
 from mlops_obs.adapters.kubernetes.lease import Elector
@@ -46,7 +47,7 @@ class Settings:
     """How much at once, and how often. Seconds."""
 
     namespace: str = ""
-    workers: int = 4
+    workers: int = 16
     deploys: int = 16
     interval: float = 1.0
     resync: float = 300.0
@@ -207,8 +208,20 @@ class Operator:
         elif looked.again is not None:
             pause = looked.again and max(looked.again, self._patience(key, looked.state))
             self.queue.add_after(key, pause) if pause else self.queue.add(key)
-        elif self._samples:
+        else:
+            self._leave(key)
+
+    def _leave(self, key: Key) -> None:
+        """Stop watching a rollout that needs nothing now; drop what is remembered of an object that is gone."""
+        if self._samples:
             self._samples.forget(key)
+        if self.informer.get(*key) is None:
+            self.queue.forget(key)
+            for memory in (self._words, self._trouble):
+                memory.pop(key, None)
+            for told in (self._newest, self._held):
+                for rollout in [one for one in told if key_of(one) == key[1]]:
+                    told.pop(rollout, None)
 
     def _patience(self, key: Key, state: RolloutState | None) -> float:
         """Return how long a rollout may be left alone that will be looked at when its next slice is complete."""

@@ -9,6 +9,7 @@ target says that it is itself gone; otherwise it stays, for the traffic must not
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +136,7 @@ class Reconciler:
         self._token, self._make_target, self._make_controller = token, make_target, make_controller
         self._clock, self._interval, self._foreign = clock, interval, foreign
         self._running: dict[Key, _Running] = {}
+        self._ignored: dict[Key, list[str]] = {}  # requests that cannot be read, as they were last told of
 
     def reset(self) -> None:
         """Forget what was learnt while leading before: others have led since."""
@@ -143,6 +145,7 @@ class Reconciler:
     def forget(self, key: Key) -> None:
         """Drop what is kept for an object that is gone."""
         self._running.pop(key, None)
+        self._ignored.pop(key, None)
         self._stores(key[0]).forget(key[1])
 
     def look(self, key: Key, *, may_deploy: bool = True) -> Looked:
@@ -162,6 +165,7 @@ class Reconciler:
             return Looked(None)
         stored = store.load(name)
         state = stored.state if stored else None
+        self._tell_of_nonsense(key, obj)
         deleting = bool(obj["metadata"].get("deletionTimestamp"))
         if deleting:
             if FINALIZER not in (obj["metadata"].get("finalizers") or []):
@@ -273,6 +277,15 @@ class Reconciler:
         store.note(key[1], change)
         if not accepted:
             self._events.emit(Event(obj, f"spec-{generation}", "Warning", "SpecRefused", message, now))
+
+    def _tell_of_nonsense(self, key: Key, obj: Object) -> None:
+        """A request that cannot be read is told of once; it is never guessed at."""
+        wrong = open_requests(obj)[1]
+        if wrong != self._ignored.get(key, []):
+            self._ignored[key] = wrong
+            for one in wrong:
+                name = f"request-{hashlib.sha256(one.encode()).hexdigest()[:10]}"
+                self._events.emit(Event(obj, name, "Warning", "RequestIgnored", one, self._clock()))
 
     # --- the object -------------------------------------------------------------------------------------------
 

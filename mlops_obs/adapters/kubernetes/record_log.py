@@ -22,7 +22,7 @@ from mlops_obs.errors import StateError
 from mlops_obs.rollout.records import GENESIS, Record, chain
 
 PIECE = 100_000  # bytes of one record, or of one piece of it, in an object
-SEAL_BYTES, SEAL_RECORDS = 48_000, 16  # so much waits in the status before it moves on
+SEAL_BYTES, SEAL_RECORDS = 24_000, 8  # so much waits in the status before it moves on
 FULL, FULL_FOR_A_RETREAT = 300_000, 600_000  # bytes that may wait while objects cannot be written; the way back keeps a reserve
 _SEGMENTS = 2_000  # names of objects that the status remembers; a longer log is found by its label
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlops_obs.adapters.kubernetes.api import ApiConflict, ApiError, Object
-from mlops_obs.adapters.kubernetes.controller_side import ControllerSide, failed, key_of
+from mlops_obs.adapters.kubernetes.controller_side import LEASE, ControllerSide, failed, key_of
+from mlops_obs.adapters.kubernetes.lease import LeaseLock
 from mlops_obs.adapters.kubernetes.record_log import first_wrong
 from mlops_obs.adapters.kubernetes.resources import REQUEST, ROLLOUTS, highest_request
 from mlops_obs.adapters.kubernetes.status import summary_of
@@ -20,6 +21,8 @@ from mlops_obs.rollout.controller import Stored
 from mlops_obs.rollout.readings import ActionSummary
 from mlops_obs.rollout.records import Record
 from mlops_obs.rollout.state import Kind, RolloutState
+
+HOME = "mlops-obs"  # the namespace of the operator in platform/manifests/rollouts
 
 
 class KubernetesRolloutStore(ControllerSide):
@@ -101,11 +104,22 @@ class KubernetesRolloutStore(ControllerSide):
         return summary_of((self.read(key) or {}).get("status") or {})
 
     def controller(self, now: float) -> str | None:
-        """Return who holds the operator's Lease at `now` (Unix seconds)."""
-        try:
-            return self._lock.holder(now)
-        except ApiError as error:
-            raise failed(error) from error
+        """Return who carries out this namespace's rollouts at `now` (Unix seconds), as its Lease says; None if no Lease is found.
+
+        It is looked for where `obs rollout operator` and the manifests put it; one that may not be read is not found.
+        """
+        names = (f"{LEASE}-{self._namespace}", LEASE)
+        places = [(namespace, name) for namespace in (self._namespace, HOME) for name in names]
+        for namespace, name in places:
+            try:
+                holder = LeaseLock(self._api, namespace, name).holder(now)
+            except ApiError as error:
+                if error.status != 403:
+                    raise failed(error) from error
+                continue
+            if holder:
+                return holder
+        return None
 
     def broken_record(self, key: str | None = None) -> int | None:
         """Return the number of the first record of `key` (of any object without it) that does not follow from those before it."""

@@ -74,7 +74,7 @@ def demo(
 
 
 def _loop(on: Platform, settings: Settings, api_server: Path | None) -> Loop:
-    """Return the loop on the platform that was chosen. Raises UsageError OBS-DEMO-010 if there is no API server to start."""
+    """Return the loop on the platform that was chosen. Raises UsageError OBS-DEMO-012 if there is no API server to start."""
     from mlops_obs.cli.demo.kserve_loop import KServeLoop
     from mlops_obs.cli.demo.loop import Loop
     from mlops_obs.errors import UsageError
@@ -83,7 +83,7 @@ def _loop(on: Platform, settings: Settings, api_server: Path | None) -> Loop:
         return Loop(settings)
     server = (api_server or settings.repository.parent / "shared" / "k8s").resolve()
     if not (server / "start").is_file():
-        raise UsageError("OBS-DEMO-010", "there is no API server to start", where=str(server), todo="pass its folder with --api-server")
+        raise UsageError("OBS-DEMO-012", "there is no API server to start", where=str(server), todo="pass its folder with --api-server")
     loop = KServeLoop(settings)
     loop.api_server = server
     return loop

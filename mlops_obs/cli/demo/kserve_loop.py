@@ -46,7 +46,7 @@ class KServeLoop(Loop):
         """Make features and packages on Ray, then serve v1 as an InferenceService.
 
         Raises:
-            PlatformError: OBS-DEMO-004 if a piece fails, OBS-DEMO-010 if a program is missing.
+            PlatformError: OBS-DEMO-004 or -013 if a piece fails, OBS-DEMO-010 if a program is missing.
         """
         settings, lines = self.settings, self.settings.out / "stack.jsonl"
         argv = [sys.executable, "-m", "feature_train_serve", "--out", str(settings.out), "--seed", str(settings.seed), "--prepare-only"]
@@ -91,7 +91,7 @@ class KServeLoop(Loop):
         with put_off_interrupts():
             done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
         if done.returncode != 0:
-            raise PlatformError("OBS-DEMO-010", f"the API server did not start: {done.stderr.strip()}", where=str(self.api_server))
+            raise PlatformError("OBS-DEMO-013", f"the API server did not start: {done.stderr.strip()}", where=str(self.api_server))
         self.kubectl("apply", "--server-side", *_files(self.settings.repository / "platform" / "manifests" / "rollouts", "crd-*.yaml"))
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
 

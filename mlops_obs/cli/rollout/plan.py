@@ -51,6 +51,7 @@ def plan_of(environment: wiring.Environment, spec: Rollout, now: float) -> dict[
                 "canary_rps": None if traffic is None else traffic.rps * weight / 100,
                 "manual": weight in spec.manual_gates,
                 "seconds": seconds[index],
+                "compares": weight < 100 or spec.watch_weight > 0,
             }
             for index, weight in enumerate(spec.steps)
         ],
@@ -81,7 +82,9 @@ def plan_lines(data: dict[str, Any], width: int) -> list[str]:
         line += f"  {one['canary_rps']:,.3g} requests/s" if one["canary_rps"] is not None else ""
         line += "  only after: obs rollout promote" if one["manual"] else ""
         lines.append(line)
-        if one["seconds"]:
+        if not one["compares"]:
+            lines += field("", "stable has no traffic left to compare with; it is held against what stable did before", width)
+        elif one["seconds"]:
             seen = "; ".join(f"{name}: {seen_in(data['ratio'], seconds)}" for name, seconds in sorted(one["seconds"].items()))
             lines += field("", seen, width)
     if data["watch"]:

@@ -56,6 +56,9 @@ def start(
     if spec.service != environment.service:
         what = f"the spec is for service {spec.service}, the environment is {environment.service}'s"
         raise UsageError("OBS-ROLL-015", what, where=str(file or ""), todo="choose another --env or correct `service`")
+    if environment.store is None and spec.target is not None and not spec.target.is_same_as(environment.target):
+        what = f"the spec's target ({spec.target.kind}) is not the one of the environment, whose traffic would be moved"
+        raise UsageError("OBS-ROLL-073", what, where=str(file or ""), todo="choose another --env, or remove `target` from the spec")
     if dry_run:
         from mlops_obs.cli.rollout.plan import show_plan
 

@@ -29,11 +29,12 @@ from mlops_obs.cli.rollout.view import COLOURS, screen
 from mlops_obs.durations import parse_duration
 from mlops_obs.rollout.forecast import Forecast, forecast
 from mlops_obs.rollout.inputs import slices_of
+from mlops_obs.rollout.judging.hearing import Hearing
 from mlops_obs.rollout.records import Record
 from mlops_obs.rollout.state import RolloutState
 
 _FORETELL_EVERY = 10.0  # seconds between two forecasts while watching
-_MOST_SLICES = 20_000  # more take longer to judge again than a person waits
+_MOST_SLICES = 3_000  # more take longer to judge again than a person waits
 
 
 def status(
@@ -89,23 +90,21 @@ class Looker:
     where: Place
     heard: tuple[str, float] = ("", 0.0)
     foretold: list[Forecast] = field(default_factory=list)
+    memory: dict[str, Hearing] = field(default_factory=dict)
 
     def look(self, state: RolloutState) -> dict[str, Any]:
         """Return the status as plain data, now."""
         evidence = self.where.store.newest_evidence(state.id)
         at = float(evidence["at"]) if evidence else 0.0
         if at and (state.id, at - at % _FORETELL_EVERY) != self.heard:
-            self.heard, self.foretold = (state.id, at - at % _FORETELL_EVERY), _foretell(self.where, state, evidence)
+            self.heard, self.foretold = (state.id, at - at % _FORETELL_EVERY), self._foretell(state, evidence)
         return as_json(state, evidence, self.where.controller(), time.time(), self.where.aftermath(state), self.foretold, self.where.home)
 
-
-def _foretell(where: Place, state: RolloutState, evidence: Record | None) -> list[Forecast]:
-    if state.over or state.goal != "forward" or (evidence or {}).get("evidence", {}).get("verdict") != "undecided":
-        return []
-    records = where.records(state.id)
-    bounds = next((one["input"]["bounds"] for one in reversed(records) if one.get("input", {}).get("bounds")), ())
-    slices = slices_of(records)
-    return forecast(state, slices, bounds) if len(slices) <= _MOST_SLICES else []
+    def _foretell(self, state: RolloutState, evidence: Record | None) -> list[Forecast]:
+        if state.over or state.goal != "forward" or (evidence or {}).get("evidence", {}).get("verdict") != "undecided":
+            return []
+        slices = slices_of(self.where.records(state.id))
+        return forecast(state, slices, memory=self.memory) if len(slices) <= _MOST_SLICES else []
 
 
 def _watch_lines(where: Place, state: RolloutState, until: float, output: Output) -> RolloutState:

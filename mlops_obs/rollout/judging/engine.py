@@ -8,7 +8,9 @@ are one event. Hence time is cut into blocks, and each block draws its own u ~ N
 ratio is exp(theta), the noise has log standard deviation tau.
 
 The trap: a block that has only just begun, or is cut short, has not averaged a stall of two seconds yet. Its noise is
-wider: the standard deviation of a block, times the square root of block / age.
+wider: the standard deviation of a block, times the square root of block / age. Noise that stays longer than a block is a
+difference between the arms to this model, not noise: a service whose trouble comes in stretches of five minutes needs
+`block: 5m`.
 
 Everything is a fixed grid over u and a matrix per family of (theta, tau), so that a slice costs one product of a vector
 and a matrix. Never several at once: a matrix times a matrix would round differently with the number of rows, and a replay

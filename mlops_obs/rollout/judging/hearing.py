@@ -105,8 +105,10 @@ class Hearing:
     def acceptance(self, track: Track) -> Acceptance:
         """Return what the step has shown of one question."""
         margin = track.question.margin
-        if track.step is None or margin is None:
+        if margin is None:  # any difference will do
             return Acceptance(0.0 if track.counts[1] else 1.0, track.counts[1], 0.0, 0.0)
+        if track.step is None:  # the step has not begun yet: what came before it shows nothing of it
+            return Acceptance(1.0, 0, 0.0, 0.0)
         steps = max(len(self.spec.steps), 1)
         horizon = max(self.spec.step_duration_min, min(self.spec.deadline / steps, 20 * self.spec.step_duration_min))
         alpha = self.spec.alpha_accept
