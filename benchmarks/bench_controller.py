@@ -219,7 +219,7 @@ def measure(kubeconfig: Path, options: argparse.Namespace) -> list[str]:
         api,
         elector,
         Silence(),
-        Settings(namespace, options.workers, 4, options.interval),
+        Settings(namespace, options.workers, options.workers, options.interval),
         make_target=lambda spec: PatchedTarget(api, namespace, services[spec.service]),
         make_controller=controller,
         metrics=told,

@@ -44,10 +44,11 @@ def judge(
     A missing row is missing data, never zero. One file: a verdict per interval (continue, promote, hold, rollback) with its
     attribution (none, canary, shared, telemetry), the statistics against their bounds, and the power. Several: a line each.
     """
-    from mlops_obs.rollout.judging.trace import Summary, judge_trace, read_trace
+    from mlops_obs.rollout.judging.trace import Summary, judge_trace, read_trace, whole
 
     chosen, share = _spec(spec, alpha), _weight(weight)
     failed: list[ObsError] = []
+    wide = max(map(len, traces))
     for name in traces:
         try:
             intervals = judge_trace(read_trace(_lines(name), name), chosen, share, stop=len(traces) > 1)
@@ -61,12 +62,12 @@ def judge(
             found = {
                 "file": name,
                 "verdict": summary.verdict,
-                "t": summary.t,
+                "t": None if summary.t is None else whole(summary.t),
                 "attribution": summary.attribution,
                 "reason": summary.reason,
             }
-            at = "" if summary.t is None else f"{summary.t:g}"
-            _print(found if output is Output.json else f"{name}  {summary.verdict:<8}  {at:>6}  {summary.attribution:<9}  {summary.reason}")
+            line = f"{name:<{wide}}  {summary.verdict:<8}  {'' if found['t'] is None else found['t']:>8}  {summary.attribution:<9}  {summary.reason}"
+            _print(found if output is Output.json else line)
         except (ObsError, ArithmeticError, ValueError) as caught:
             # One table that nobody thought of must not take the others with it.
             error = caught if isinstance(caught, ObsError) else SpecError("OBS-ROLL-121", f"cannot be judged: {caught}", where=name)

@@ -211,7 +211,7 @@ def _decisions(decisions: Sequence[Plain]) -> str:
     for index, one in enumerate(decisions, 1):
         who = "" if one["actor"] == "controller" else f" by {one['actor']}"
         weights = " ".join(f"{name} {percent} %" for name, percent in sorted((one["weights_after"] or {}).items()))
-        failed = "" if one["ok"] else " <b>failed</b>"
+        failed = "" if one["ok"] else f" <b>failed{f' {times} times' if (times := one['times']) > 1 else ''}</b>"
         rows.append(
             f'<tr class="{_tone(one).replace("soft", "")}"><td><span class="no">{index}</span></td><td>{clock(float(one["at"]))}</td>'
             f"<td><b>{escape(one['action'])}</b>{escape(who)}{failed}<small>{escape(str(one['reason']))}</small></td>"
@@ -225,15 +225,26 @@ def _decisions(decisions: Sequence[Plain]) -> str:
 
 
 def _told(records: Sequence[Plain]) -> list[Plain]:
-    """Return the records worth a line: decisions but waiting, what people asked for, and acts that failed; repetitions once."""
+    """Return the records worth a line: decisions but waiting, what people asked for, and acts that failed; repetitions once.
+
+    An act that fails and is sent again is two lines, however often, with `times` of failure in the second.
+    """
     told: list[Plain] = []
     for one in records:
         asked = one["kind"] == "request" and one["action"] != "start"
         if not (asked or (one["kind"] == "decision" and one["action"] != "wait") or (one["kind"] == "result" and not one["ok"])):
             continue
-        if asked or not told or any(told[-1][key] != one[key] for key in ("kind", "action", "weights_after", "ok")):
-            told.append(one)
+        same = next((back for back in (1, 2) if len(told) >= back and _alike(told[-back], one)), 0)
+        if asked or not same or (same == 2 and told[-1]["ok"]):
+            told.append({**one, "times": 1})
+        elif same == 1:
+            told[-1]["times"] += 1
     return told
+
+
+def _alike(one: Plain, other: Plain) -> bool:
+    same = all(one[key] == other[key] for key in ("kind", "action", "weights_after", "ok"))
+    return same and one["evidence"].get("attribution") == other["evidence"].get("attribution")
 
 
 def _tone(one: Plain) -> str:

@@ -49,6 +49,7 @@ class Explanation:
     gates: dict[str, Any]
     way_back: dict[str, Any]
     traffic: dict[str, Any]
+    unknown: str = ""  # why it could not be judged
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data, lists for tuples."""
@@ -97,6 +98,7 @@ def explain(state: RolloutState, records: Sequence[Record], seq: int | None = No
         gates=dict(evidence.get("gates", {})),
         way_back=dict(evidence.get("way_back") or {}),
         traffic=dict(evidence.get("traffic") or {}),
+        unknown=str(evidence.get("unknown", "")),
     )
 
 

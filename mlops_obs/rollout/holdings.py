@@ -37,7 +37,7 @@ def holds(state: RolloutState, records: Sequence[Record] = (), home: Home = NOWH
     share = _last_seen(records).get(canary, 0) if records else state.desired.get(canary, 0)
     out = {
         "traffic": f"{canary} has {share} % of it" if share else f"{stable} has all of it, {canary} none",
-        "cluster": _left_on(state, state.spec.target or home.target),
+        "cluster": f"{canary} still answers" if share else _left_on(state, state.spec.target or home.target),
     }
     if home.object:
         out["object"] = f"the spec of Rollout {home.object} still names {canary}; nothing is retried by itself"

@@ -239,8 +239,10 @@ def _accepted(findings: Sequence[Finding], spec: Rollout) -> tuple[Literal["acce
         worst = max((one for one in findings if not one.dry_run), key=lambda one: one.difference_upper / one.margin)
         return "accepted", f"{spec.canary} is at most {worst.difference_upper:.1%} worse ({worst.test}, margin {worst.margin:.1%})"
     first = open_[0]
+    if not first.step_requests:
+        return "undecided", f"{first.test}: nothing was counted of {spec.canary} at this step yet"
     at = f"{first.test}: after {first.step_requests} requests at this step"
-    if first.step_requests and first.difference_upper <= first.margin:
+    if first.difference_upper <= first.margin:
         worse = f"{spec.canary} cannot be told from one that is {spec.least_detectable_ratio:g} times as bad"
         return "undecided", f"{at} {worse} (evidence {_odds(first.log10_alike)}, must be {_odds(first.log10_alike_bound)})"
     could = f"{at} {spec.canary} could be {first.difference_upper:.1%} worse"

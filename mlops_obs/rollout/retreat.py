@@ -25,7 +25,7 @@ def retreat(state: RolloutState, seen: Seen, now: float) -> Decision:
     verb: Verb = "abort" if state.goal == "abort" else "rollback"
     share = found.get(canary, 0)
     if share and found == compact(state.desired) and state.step_started_at is None:
-        state = with_(state, step_started_at=now)
+        state = with_(state, step_started_at=now, shown=(*state.shown, (now, share)))
     shown = state.step_started_at is not None
     settled = found == compact(state.desired) and state.attempts == 0 and now >= state.retry_at
     if state.step < 0 or (share == 0 and (shown or settled)):  # before the first step nothing of ours has touched the traffic

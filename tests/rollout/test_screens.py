@@ -102,6 +102,7 @@ def test_the_data_behind_a_screen_is_json_with_the_same_keys_in_every_phase(name
         "digest",
         "phase",
         "reason",
+        "why",
         "step",
         "steps",
         "pace",

@@ -129,7 +129,7 @@ def _verify(where: Place, state: RolloutState, env: Path | None, kubeconfig: Pat
         data |= {"ready": True, "reason": f"{stable} has all the traffic already", "seconds": 0.0}
     else:
         way = target.way_back(stable)
-        data |= {"ready": way.ready, "reason": way.reason, "seconds": way.seconds}
+        data |= {"ready": way.ready, "reason": way.reason or f"all traffic could return to {stable}", "seconds": way.seconds}
     seconds = data["seconds"]
     took = "it is not known how fast" if seconds is None else f"in about {humanize_duration(max(seconds, 1.0))}"
     how = f"; {took}" if data["ready"] and seconds != 0 and stable else ""

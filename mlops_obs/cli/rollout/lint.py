@@ -43,6 +43,8 @@ def lint(
                 body.setdefault("service", environment.service)
         spec = parse_document(document, places).spec
         known = surroundings(environment, spec, time.time())
+        if environment is not None and spec.service != environment.service:
+            known.notes.append(f"obs.yaml is {environment.service}'s, so start would refuse this document of {spec.service}")
         found = find(spec, known.setting(), partial(_located, places, base))
         listed += [{"file": str(file), **one.document()} for one in found]
         lines += [str(one) for one in found]

@@ -7,6 +7,7 @@ is asked of the platform itself. What cannot be asked is said, and does not stop
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +18,7 @@ from mlops_obs.cli.rollout.shared import Output, columns, show
 from mlops_obs.cli.rollout.view import field, seen_in
 from mlops_obs.durations import humanize_duration
 from mlops_obs.rollout.lint import lint, step_power
+from mlops_obs.rollout.pace import plan_of as plan_of_weights
 from mlops_obs.rollout.spec import Rollout
 
 
@@ -32,10 +34,11 @@ def plan_of(environment: wiring.Environment, spec: Rollout, now: float) -> dict[
     known = surroundings(environment, spec, now)
     refused = _refusals(environment, spec)
     way_back, stable = _way_back(known, spec, refused)
-    seconds: list[dict[str, float | None]] = [{} for _ in spec.steps]
+    weights = plan_of_weights(spec)
+    seconds: list[dict[str, float | None]] = [{} for _ in weights]
     traffic = known.traffic
     for name, share in traffic.bad.items() if traffic else ():
-        for index, one in enumerate(step_power(spec, traffic.rps if traffic else 0.0, share)):
+        for index, one in enumerate(step_power(spec, traffic.rps if traffic else 0.0, share)[: len(weights)]):
             seconds[index][name] = one.seconds
     findings = [one for one in lint(spec, known.setting()) if one.level != "note"]
     return {
@@ -51,14 +54,14 @@ def plan_of(environment: wiring.Environment, spec: Rollout, now: float) -> dict[
                 "canary_rps": None if traffic is None else traffic.rps * weight / 100,
                 "manual": weight in spec.manual_gates,
                 "seconds": seconds[index],
-                "compares": weight < 100 or spec.watch_weight > 0,
+                "compares": weight < 100,
             }
-            for index, weight in enumerate(spec.steps)
+            for index, weight in enumerate(weights)
         ],
         "watch": spec.watch,
         "deadline": spec.deadline,
         "way_back": way_back,
-        "notes": [*known.notes, *(str(one) for one in findings)],
+        "notes": [*known.notes, *_package(spec.package), *(str(one) for one in findings)],
         "refused": refused,
     }
 
@@ -77,6 +80,8 @@ def plan_lines(data: dict[str, Any], width: int) -> list[str]:
         took = f"; in about {humanize_duration(max(way['seconds'], 1.0))}" if way["seconds"] is not None else ""
         lines += field("Way back", f"{'✔' if way['ready'] else '✖'} {way['reason']}{took}", width)
     lines.append("")
+    if not data["steps"]:
+        lines.append("· steps chosen one by one, by evidence and by what the error budget can bear")
     for index, one in enumerate(data["steps"], 1):
         line = f"· step {index}  {one['weight']:>3} %"
         line += f"  {one['canary_rps']:,.3g} requests/s" if one["canary_rps"] is not None else ""
@@ -94,6 +99,12 @@ def plan_lines(data: dict[str, Any], width: int) -> list[str]:
         for text in found:
             lines += field(label, text, width)
     return [*lines, "", "nothing was started (--dry-run)"]
+
+
+def _package(package: str) -> list[str]:
+    """Return a note where a path leads nowhere here: only the target knows whether it does there."""
+    local = "/" in package and "://" not in package
+    return [f"package {package} does not exist here; it is given to the target as written"] if local and not Path(package).exists() else []
 
 
 def _refusals(environment: wiring.Environment, spec: Rollout) -> list[str]:

@@ -2,7 +2,7 @@
 
 Keys are added and never renamed: scripts of others read them. All times are Unix seconds, weights percent by revision:
 
-    rollout service stable canary package digest phase reason goal actor dry_run deployed watch (seconds, None: no watch)
+    rollout service stable canary package digest phase reason why (of a retreat) goal actor dry_run deployed watch (seconds, None: no watch)
     step (1-based; 0 before the first) steps pace manual_gates      weights: what we declared last
     traffic: {declared, observed, requests}                         the canary's share in percent, observed None: not known
     attribution (none canary shared telemetry)  power: [{test, ratio, seconds}]  evidence: the newest record's numbers
@@ -60,6 +60,7 @@ def as_json(
         "digest": spec.digest,
         "phase": state.phase,
         "reason": state.reason,
+        "why": state.why,
         "step": state.step + 1,
         "steps": list(state.plan or (spec.steps if spec.pace == "steps" else ())),
         "pace": spec.pace,

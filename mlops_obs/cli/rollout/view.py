@@ -124,9 +124,10 @@ def _head(data: dict[str, Any], now: float) -> list[tuple[str, str]]:
     left = data["deadline_left"]
     if left is not None and not retreating and data["phase"] != "Watching":
         status += f"; deadline in {humanize_duration(left)}" if left > 0 else f"; deadline passed {humanize_duration(-left)} ago"
-    head = [("Rollout", data["rollout"]), ("Status", status), ("Message", data["reason"]), ("Traffic", _traffic(data))]
-    if data["attribution"] in FAULTS:
-        head.append(("Fault", FAULTS[data["attribution"]]))
+    message = f"{data['why']}. {data['reason']}" if retreating and data["why"] not in data["reason"] else data["reason"]
+    head = [("Rollout", data["rollout"]), ("Status", status), ("Message", message), ("Traffic", _traffic(data, retreating))]
+    fault = fault_of(data["attribution"], data["goal"])
+    head += [("Fault", fault)] if fault else []
     soon = data["forecast"][0]["words"] if data["forecast"] and data["goal"] == "forward" and data["ended_at"] is None else ""
     optional = (
         ("Way back", _way_back(data)),
@@ -141,10 +142,17 @@ def _head(data: dict[str, Any], now: float) -> list[tuple[str, str]]:
     return head + [(name.capitalize(), text) for name, text in data["holds"].items() if name != "traffic"]
 
 
-def _traffic(data: dict[str, Any]) -> str:
+def fault_of(attribution: str, goal: str) -> str:
+    """Return whose fault it is, in words; empty where that decides nothing: a retreat once begun needs no evidence."""
+    return FAULTS.get(attribution, "") if goal == "forward" or attribution == "canary" else ""
+
+
+def _traffic(data: dict[str, Any], retreating: bool) -> str:
     declared = "  ".join(f"{name} {percent} %" for name, percent in sorted(data["weights"].items()))
     if not declared:
         return "not read yet"
+    if retreating and data["holds"]:
+        return f"{declared} wanted; now {data['holds']['traffic']}"
     seen = data["traffic"]
     if seen["observed"] is None or data["goal"] != "forward" or data["ended_at"] is not None:
         return f"{declared} declared"
@@ -191,8 +199,8 @@ def _steps(data: dict[str, Any], end: float, width: int) -> list[list[str]]:
         if index != here:
             out.append([line])
             continue
-        since = data["step_started_at"]
-        line += f"  for {humanize_duration(max(0.0, end - since))}" if since is not None else "  waiting for the target"
+        since = None if data["phase"] == "Promoted" else data["step_started_at"]
+        line += f"  for {humanize_duration(max(0.0, end - since))}" if since is not None else "" if data["ended_at"] else "  waiting for the target"
         out.append([line, *findings(data["evidence"], data["canary"], data["stable"], width - 3)])
     return out
 
@@ -226,7 +234,8 @@ def findings(numbers: dict[str, Any], canary: str, stable: str, width: int) -> l
         parts = [f"{canary} {share(one['canary_bad'], one['canary_total'])}", f"{stable} {share(one['stable_bad'], one['stable_total'])}"]
         if one.get("ratio") is not None and one.get("ratio_low") is not None:
             parts.append(f"ratio {ratio(one['ratio'])} ({ratio(one['ratio_low'])} to {ratio(one['ratio_high'])})")
-        parts.append(f"worse by at most {one['difference_upper']:.1%} (limit {one['margin']:.1%})")
+        upper = f"worse by at most {one['difference_upper']:.1%} (limit {one['margin']:.1%})"
+        parts.append(upper if one.get("step_requests", 1) else "nothing counted at this step yet")
         if one.get("log10_alike_bound", 0.0) > 0:
             parts.append(f"no worse {odds(one['log10_alike'])} of {odds(one['log10_alike_bound'])}")
         parts += ["(measured only)"] if one.get("dry_run") else []

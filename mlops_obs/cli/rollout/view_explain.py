@@ -9,7 +9,7 @@ import textwrap
 import time
 from typing import Any
 
-from mlops_obs.cli.rollout.view import FAULTS, WIDTH, bar, field, flow, odds, ratio, seen_in, share
+from mlops_obs.cli.rollout.view import WIDTH, bar, fault_of, field, flow, odds, ratio, seen_in, share
 from mlops_obs.rollout.explain import Explanation
 from mlops_obs.rollout.state import RolloutState
 
@@ -23,10 +23,10 @@ def explained(found: Explanation, state: RolloutState, width: int = WIDTH) -> li
     if found.weights_seen is not None:
         then = f", then set to {_split(found.weights_set)}" if found.weights_set else ""
         lines += field("Traffic", f"{_split(found.weights_seen)}{then}", width)
-    verdict = {"unknown": "unknown: it could not be judged"}.get(found.verdict, found.verdict) or "not judged"
-    lines += field("Verdict", verdict, width)
-    if found.attribution in FAULTS:
-        lines += field("Fault", FAULTS[found.attribution], width)
+    blind = "it could not be judged" if found.unknown in ("", found.reason) else found.unknown
+    lines += field("Verdict", f"unknown: {blind}" if found.verdict == "unknown" else found.verdict or "not judged", width)
+    fault = fault_of(found.attribution, "retreat" if found.action in ("rollback", "abort") else "forward")
+    lines += field("Fault", fault, width) if fault else []
     canary, stable = state.spec.canary, state.stable or "stable"
     lines += _tests(found, canary, stable, width)
     for index, (name, one) in enumerate(sorted(found.gates.items())):

@@ -89,7 +89,7 @@ class SharedIncident:
         deviation = math.sqrt(1 / bad + 1 / base_bad + noise)
         if share < _RATIO * base or math.log(share / base) < _DEVIATIONS * deviation:
             return ""
-        return f"{share:.1%} of stable's own requests are bad, {share / base:.1f} times as many as before"
+        return f"{share:.1%} of stable's own requests are bad, {_times(share / base)} times as many as before"
 
     @staticmethod
     def _elevated(now: _Sum, usual: list[_Sum]) -> bool:
@@ -104,3 +104,8 @@ class SharedIncident:
         expected = sum(one.canary_total for one in both) * bad / total if total else 0.0
         found = sum(one.canary_bad for one in both)
         return expected >= 8.0 and found < expected / 3 - 1
+
+
+def _times(ratio: float) -> str:
+    """Return a ratio with no more digits than a person can use; the base of a service without errors is a guess."""
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}" if ratio < 100 else "over 100"

@@ -73,7 +73,7 @@ class Interval:
         """Return plain data, ready for JSON: statistics against their bounds, and the power."""
         found = self.evidence.numbers()
         return {
-            "t": int(self.t) if self.t == int(self.t) else self.t,
+            "t": whole(self.t),
             "verdict": self.verdict,
             "attribution": self.attribution,
             "reason": self.reason,
@@ -82,6 +82,11 @@ class Interval:
             "traffic": found.get("traffic"),
             "calibration": found.get("calibration"),
         }
+
+
+def whole(t: float) -> float:
+    """Return `t` as people write it: a whole number without a point."""
+    return int(t) if t == int(t) else t
 
 
 def default_spec(alpha: float | None = None) -> Rollout:

@@ -35,7 +35,7 @@ _WRONG = (*(-one for one in _FAR), *_FAR)
 _WRONG_NOISE = (0.03, 0.2)
 _SETTLE = 10.0  # seconds that a split gets to take effect everywhere
 _SILENCE = 20.0  # seconds without a request for the canary before that is said
-_SILENT = math.log(1000.0)  # requests without one for the canary, times its share, that cannot be chance
+_SILENT = math.log(10_000.0)  # requests without one for the canary, times its share, that cannot be chance in thousands of them
 _LEAST_SHARE = 0.01  # of the traffic, when nobody has declared it
 
 
@@ -88,6 +88,7 @@ class TrafficTest:
         share = None if weight is None else weight / 100
         if share != self._declared:
             self._declared, self._changed_at = share, start
+            self._last_totals, self._block_totals = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]  # what was seen of another split
         total = canary + stable
         quiet = not canary and weight != 0
         self._silent = self._silent + stable if quiet else 0.0
