@@ -28,6 +28,7 @@ from mlops_obs.adapters.platform_object import (
     compact,
     condition,
     decided_anew,
+    refuse_an_edited,
     start_done,
     start_of,
     started,
@@ -86,7 +87,7 @@ class KServeKnativeTarget:
         """Give the predictor the new package at 0 % and wait until Knative has its revision ready.
 
         Raises:
-            Conflict: OBS-KSERVE-001 if `revision` runs another package.
+            Conflict: OBS-KSERVE-001 if `revision` runs another package, -005 if somebody edits the template while it starts.
             TargetError: OBS-KSERVE-002 if it does not become ready; -008, -009, -014, -017 if it cannot be split, with nothing changed.
         """
         service = self._service.read()
@@ -199,6 +200,9 @@ class KServeKnativeTarget:
             raise TargetError("OBS-KSERVE-017", what, where=self._where, todo="give one revision all the traffic first (kserve#2130)")
         old = model.get("storageUri")
         uri = [{"op": "test", "path": "/spec/predictor/model/storageUri", "value": old}] if old is not None else []
+        latest = status.get("latestCreatedRevision")
+        if latest and latest not in names.values():
+            names[str(latest)] = str(latest)  # somebody's, which the status still tells just after our patch: never to be taken for ours
         notes = {PACKAGES: {**packages, revision: package}, REVISIONS: names, STARTS: start_of(service, revision)}
         self._service.patch(service, [*uri, add("/spec/predictor/model/storageUri", package), add(_PERCENT, 0), *annotate(service, notes)])
 
@@ -209,6 +213,7 @@ class KServeKnativeTarget:
         latest, rolled = status.get("latestReadyRevision"), status.get("latestRolledoutRevision")
         if revision in names:
             return True
+        refuse_an_edited(service, revision, model_of(service, self._where).get("storageUri"), self._where)
         if not latest or latest != status.get("latestCreatedRevision") or latest == rolled or latest in names.values():
             return False
         notes = {REVISIONS: {**names, revision: latest}, STARTS: start_done(service, revision)}

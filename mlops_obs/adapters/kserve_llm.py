@@ -28,7 +28,8 @@ from mlops_obs.adapters.platform_object import (
     compact,
     condition,
     decided_anew,
-    escape,
+    drop,
+    refuse_an_edited,
     shares,
     start_done,
     start_of,
@@ -132,6 +133,9 @@ class KServeLLMTarget:
         if set(wanted) - set(members) or sum(wanted.values()) != 100:
             what = f"cannot route {wanted}: the group has {', '.join(sorted(members))}"
             raise TargetError("OBS-KSERVE-007", what, where=self._where, todo="deploy first")
+        for revision in wanted:
+            if now.get(revision, 0) < wanted[revision] < 100:  # all the traffic may be the way back, which nothing must stop
+                _refuse_an_edited(seen[members[revision]], self._where)
         goal = self._goal({members[revision]: percent for revision, percent in wanted.items()}, seen)
         for name in sorted(goal, key=lambda one: goal[one] == 0):  # raise first: nobody's weight may be 0 at the same time
             if goal[name] != _weight(seen[name]):
@@ -163,6 +167,9 @@ class KServeLLMTarget:
         now = compact(self._split(seen))
         if now != {revision: 100}:
             raise Conflict("OBS-KSERVE-004", f"the split is {now}, not all on {revision}", where=self._where, todo="read again")
+        for one in seen.values():
+            if _revision(one) == revision:
+                _refuse_an_edited(one, self._where)
         for name, one in seen.items():
             if _revision(one) != revision and text(one, STOP) != "true":
                 self._members[name].patch(one, annotate(one, {STOP: "true"}))
@@ -228,7 +235,7 @@ class KServeLLMTarget:
             self._create(idle, seen[serving], package, notes)
             return
         old = seen[idle]
-        stopped = [{"op": "remove", "path": f"/metadata/annotations/{escape(STOP)}"}] if text(old, STOP) else []
+        stopped = [drop(STOP)] if text(old, STOP) else []
         route = {**((old["spec"].get("router") or {}).get("route") or {}), "group": self._group, "weight": 0}
         changes = [add("/spec/router/route", route), add("/spec/model/uri", package), *stopped, *annotate(old, notes)]
         self._members[idle].patch(old, changes)
@@ -287,6 +294,10 @@ class KServeLLMTarget:
 
 def _revision(member: Object) -> str:
     return text(member, FIRST)
+
+
+def _refuse_an_edited(member: Object, where: str) -> None:
+    refuse_an_edited(member, _revision(member), member["spec"]["model"].get("uri"), where)
 
 
 def _weight(member: Object) -> int:

@@ -32,6 +32,7 @@ from mlops_obs.adapters.platform_object import (
     compact,
     condition,
     decided_anew,
+    refuse_an_edited,
     shares,
     start_done,
     start_of,
@@ -133,6 +134,8 @@ class KServeStandardTarget:
         if set(wanted) - {ours, stable} or sum(wanted.values()) != 100 or not (ours or wanted == {stable: 100}):
             what = f"cannot route {wanted}: KServe splits between {stable or 'nothing'} and {ours or 'no canary'}"
             raise TargetError("OBS-KSERVE-007", what, where=self._where, todo="deploy first")
+        if canary is not None and percent and percent >= now.get(ours, 0):  # its old pods stay ready: nothing else would tell
+            refuse_an_edited(service, ours, _package(canary), self._where)
         if canary is not None and asked == percent:
             self._doubt(service, ours, percent, now)
         elif canary is not None:
@@ -183,6 +186,7 @@ class KServeStandardTarget:
         now = compact(self._split(service))
         if now != {revision: 100} or canary is None or canary["predictor"].get("name") != name:
             raise Conflict("OBS-KSERVE-004", f"the split is {now}, not all on {revision}", where=self._where, todo="read again")
+        refuse_an_edited(service, revision, _package(canary), self._where)
         pods, least = self._pods(str(name)), _least(service)
         if pods is not None and pods < least:
             what = f"{revision} has {pods} of {least} pods, and KServe would delete the old ones at once"
@@ -355,6 +359,10 @@ def _stable_name(service: Object) -> str:
 def _canary(service: Object) -> dict[str, Any] | None:
     found: list[dict[str, Any]] = service["spec"].get("canary") or []
     return found[0] if found else None
+
+
+def _package(canary: Mapping[str, Any]) -> str | None:
+    return (canary["predictor"].get("model") or {}).get("storageUri")
 
 
 def _predictors(service: Object) -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ from mlops_obs.adapters.platform_object import (
     compact,
     condition,
     decided_anew,
-    escape,
+    drop,
     shares,
     start_done,
     start_of,
@@ -334,6 +334,8 @@ class KubeRayTarget:
             why = f"KubeRay is promoting {view.canary}, and deletes the cluster of {view.stable}"
         elif share < has:
             why = f"KubeRay's traffic goes up, or all the way back; {view.canary} has {has} %"
+        elif package_of(view.seen["spec"].get("serveConfigV2") or "") != annotation(view.seen, PACKAGES).get(view.canary):
+            why = f"serveConfigV2 was edited: it names another package than the one of {view.canary}"
         if why:
             raise TargetError("OBS-KUBERAY-006", f"cannot route {dict(wanted)}: {why}", where=self._where, todo="go up, or back to 0 %")
 
@@ -369,9 +371,9 @@ class KubeRayTarget:
         ended = not view.pending and not view.rolling_back
         operations: list[dict[str, Any]] = []
         if gate is not None and (ended or view.split.get(view.canary, 0) >= gate):
-            operations = [add(f"{_OPTIONS}/intervalSeconds", HOLD), _drop(GATE)]
+            operations = [add(f"{_OPTIONS}/intervalSeconds", HOLD), drop(GATE)]
         if ended and back and (view.stable == self._mark(view.seen) or view.seen["spec"].get("serveConfigV2") == back["serveConfigV2"]):
-            operations = [*([_drop(GATE)] if gate is not None else []), add(_OPTIONS, back["options"]), _drop(BACK)]
+            operations = [*([drop(GATE)] if gate is not None else []), add(_OPTIONS, back["options"]), drop(BACK)]
         if operations:
             try:
                 self._service.patch(view.seen, operations)
@@ -386,12 +388,8 @@ class KubeRayTarget:
             raise TargetError("OBS-KUBERAY-011", what, where=self._where, todo="put the old spec back by hand, serveConfigV2 included")
         options = {**view.seen["spec"]["upgradeStrategy"]["clusterUpgradeOptions"], "stepSizePercent": 100, "intervalSeconds": 1}
         head = add(_HEAD, back["metadata"]) if back["metadata"] else {"op": "remove", "path": _HEAD}
-        shut = [_drop(GATE)] if view.gate is not None else []
+        shut = [drop(GATE)] if view.gate is not None else []
         self._service.patch(view.seen, [add("/spec/serveConfigV2", back["serveConfigV2"]), head, add(_OPTIONS, options), *shut])
-
-
-def _drop(key: str) -> dict[str, Any]:
-    return {"op": "remove", "path": f"/metadata/annotations/{escape(key)}"}
 
 
 def _unix(at: str | None) -> float:

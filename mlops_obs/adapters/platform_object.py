@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 from mlops_obs.adapters.kubernetes.api import ApiConflict, ApiError, KubernetesApi, Object, Resource
-from mlops_obs.errors import TargetError
+from mlops_obs.errors import Conflict, TargetError
 
 P = ParamSpec("P")
 _RACES = 4
@@ -95,6 +95,11 @@ def annotate(seen: Object, values: Mapping[str, Mapping[str, Any] | str]) -> lis
     return [*start, *(add(f"/metadata/annotations/{escape(key)}", _json(value)) for key, value in values.items())]
 
 
+def drop(key: str) -> dict[str, Any]:
+    """Return the operation that removes an annotation."""
+    return {"op": "remove", "path": f"/metadata/annotations/{escape(key)}"}
+
+
 def add(path: str, value: Any) -> dict[str, Any]:
     """Return the operation that sets what stands at `path`, whether it is there or not."""
     return {"op": "add", "path": path, "value": value}
@@ -129,6 +134,18 @@ def start_done(seen: Object, revision: str) -> dict[str, Any]:
     notes = annotation(seen, STARTS)
     begun = notes.get(revision) or [time.time()]
     return {**notes, revision: [begun[0], round(max(0.0, time.time() - float(begun[0])), 1)]}
+
+
+def refuse_an_edited(seen: Object, revision: str, runs: object, where: str) -> None:
+    """Refuse to ship a `revision` whose package is another one than was deployed: the evidence is that of another model.
+
+    Raises:
+        Conflict: OBS-KSERVE-005.
+    """
+    noted = annotation(seen, PACKAGES).get(revision)
+    if noted is not None and runs != noted:
+        what = f"{revision} was edited: it has {runs} now, not {noted}"
+        raise Conflict("OBS-KSERVE-005", what, where=where, todo="abort, and look who edits it")
 
 
 class Settling:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from mlops_obs.errors import ObsError, UsageError
+from mlops_obs.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlops_obs.rollout.foreign.carry import Source
     from mlops_obs.rollout.foreign.drafts import Draft
 
 LEFT_OUT = 3  # exit code: some metric has no counterpart
@@ -38,7 +37,7 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
     """Read analyses of Argo Rollouts or Flagger as gates of ours; list what is not the same. Exit code 3: a metric was left out."""
-    from mlops_obs.cli.slo.import_ import check_losses, deliver, tell
+    from mlops_obs.cli.slo.import_ import check_losses, deliver, read_sources, tell
     from mlops_obs.rollout.foreign.carry import TOOLS, carry
     from mlops_obs.rollout.foreign.drafts import Options
 
@@ -50,7 +49,7 @@ def import_(
             raise UsageError("OBS-CLI-001", f"unknown {option} {given!r}", todo=f"write {' or '.join(allowed)}")
     check_losses(losses)
     fails = cast(Literal["hold", "rollback"], on_fail)
-    drafts, lost = carry(known, _read(files), Options(service, _values(values or []), fails, _promql_problem))
+    drafts, lost = carry(known, read_sources(files), Options(service, _values(values or []), fails, _promql_problem))
     if not drafts:
         tell(lost, losses)
         raise UsageError("OBS-IMP-004", "no rollout could be carried over", todo="see the list above", where=str(files[0]))
@@ -68,22 +67,6 @@ def _values(given: Sequence[str]) -> dict[str, str]:
         if "=" not in one or one.startswith("="):
             raise UsageError("OBS-CLI-001", f"--set {one!r} is not NAME=VALUE", todo="write for example --set service-name=my-model")
     return dict(one.split("=", 1) for one in given)
-
-
-def _read(paths: Sequence[Path]) -> list[Source]:
-    from mlops_obs.adapters.yaml_documents import read_documents
-    from mlops_obs.slo.spec import SpecErrors
-
-    found: list[Source] = []
-    errors: list[ObsError] = []
-    for path in [file for one in paths for file in (sorted(one.glob("*.y*ml")) if one.is_dir() else [one])]:
-        try:
-            found += [(one.value, one.locate) for one in read_documents(path)]
-        except ObsError as error:
-            errors.append(error)
-    if errors:
-        raise SpecErrors(errors)
-    return found
 
 
 def _promql_problem(query: str) -> str:

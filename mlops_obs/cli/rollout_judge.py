@@ -66,7 +66,8 @@ def judge(
                 "attribution": summary.attribution,
                 "reason": summary.reason,
             }
-            line = f"{name:<{wide}}  {summary.verdict:<8}  {'' if found['t'] is None else found['t']:>8}  {summary.attribution:<9}  {summary.reason}"
+            when = "" if found["t"] is None else found["t"]
+            line = f"{name:<{wide}}  {summary.verdict:<8}  {when:>8}  {summary.attribution:<9}  {summary.reason}"
             _print(found if output is Output.json else line)
         except (ObsError, ArithmeticError, ValueError) as caught:
             # One table that nobody thought of must not take the others with it.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import socket
 import time
 import uuid
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops_obs.cli import wiring
+from mlops_obs.cli.stopping import stop_when_asked
 from mlops_obs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +66,14 @@ def operator(
     foreign: Annotated[
         bool, typer.Option("--allow-foreign-targets", help="Let a Rollout move the traffic of a target in another namespace.")
     ] = False,
+    ray_serve: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-ray-serve",
+            metavar="MODULE:FUNCTION@HOST:PORT",
+            help="Take targets on Ray Serve with this import path and address; without it none: the operator runs that code itself.",
+        ),
+    ] = None,
 ) -> None:
     """Carry out the Rollout objects of a cluster until SIGTERM or Ctrl-C. Several may run; one leads. Safe to kill at any time."""
     from mlops_obs.adapters import telemetry
@@ -91,20 +99,13 @@ def operator(
         resync=resync,
         foreign=foreign,
         poll=poll,
+        ray_serve=tuple(_ray_serve(one) for one in ray_serve or ()),
     )
     server = HealthServer(running.healthy, running.ready, running.metrics.text, health_host, health_port)
     if environment.discovery:
         os.environ.setdefault("MLOPS_OBS_DISCOVERY_DIR", str(environment.discovery))
         telemetry.register_collector("rollout", running.rollout_readings)
-    stop: list[int] = []
-
-    def ask_to_stop(received: int, _: object) -> None:
-        if stop:
-            raise KeyboardInterrupt
-        stop.append(received)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
+    stop = stop_when_asked()
     where = "all namespaces" if all_namespaces else f"namespace {namespace}"
     typer.echo(f"operator {identity} of {where} is running; health and metrics on {health_host}:{server.port}", err=True)
     running.start()
@@ -115,6 +116,16 @@ def operator(
         ended = running.stop()
         server.close()
         typer.echo("operator stopped" if ended else "operator stopped; a look was still in flight, its lease runs out", err=True)
+
+
+def _ray_serve(text: str) -> tuple[str, str]:
+    """Return the import path and the address of a target on Ray Serve that is allowed."""
+    path, _, address = text.partition("@")
+    module, _, function = path.partition(":")
+    if not (module and function and address):
+        what, todo = f"--allow-ray-serve {text} is no import path and address", "write for example my_app:predictor_app@10.0.0.5:6379"
+        raise UsageError("OBS-KUBE-021", what, todo=todo)
+    return path, address
 
 
 def _environment(
@@ -154,6 +165,7 @@ def _assemble(
     resync: float,
     foreign: bool,
     poll: float,
+    ray_serve: tuple[tuple[str, str], ...],
 ) -> Operator:
     from mlops_obs.adapters.kubernetes.api import KubernetesApi
     from mlops_obs.adapters.kubernetes.controller_side import LEASE
@@ -183,7 +195,7 @@ def _assemble(
         api,
         elector,
         KubernetesEvents(api, identity, dropped=lambda why: told.count(CONTROLLER_EVENTS_DROPPED, why)),
-        Settings(namespace, workers, deploys, interval, resync, foreign, poll),
+        Settings(namespace, workers, deploys, interval, resync, foreign, poll, ray_serve),
         make_target=make_target,
         make_controller=make_controller,
         metrics=told,

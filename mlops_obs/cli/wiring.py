@@ -32,7 +32,6 @@ from mlops_obs.slo.counters import CounterSource
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
     from mlops_obs.adapters.rollout_store import RolloutStore
     from mlops_obs.rollout.ports import Notifier, TrafficTarget
     from mlops_obs.slo.spec import SLO
@@ -264,14 +263,6 @@ def rollout_store(environment: Environment) -> RolloutStore:
     from mlops_obs.adapters.rollout_store import RolloutStore
 
     return RolloutStore(environment.state)
-
-
-def kubernetes_store(namespace: str, kubeconfig: Path | None = None) -> KubernetesRolloutStore:
-    """Return the rollouts of a namespace of a cluster; without `kubeconfig`, as the pod's account."""
-    from mlops_obs.adapters.kubernetes.api import KubernetesApi
-    from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
-
-    return KubernetesRolloutStore(KubernetesApi(kubeconfig), namespace)
 
 
 _PATHS = (

@@ -27,6 +27,7 @@ _ENDS = {
     "Aborted": ("warn", "the rollout of {canary} was aborted"),
     "Watching": ("good", "{canary} has all the traffic and is watched"),
 }
+_OVER = ("Promoted", "RolledBack", "Aborted")
 _TONES = {"rollback": "bad", "abort": "warn", "hold": "warn", "promote": "good", "advance": "good", "finish": "good"}
 _QUESTIONS = (("errors", "Failed requests", "errors", "total"), ("slow", "Slow requests", "slow", "timed"))
 _WORDS = {"cluster": "The cluster", "object": "The Rollout", "git": "Git", "package": "The package", "traffic": "The traffic"}
@@ -224,12 +225,12 @@ def _decisions(decisions: Sequence[Plain]) -> str:
     return _section("Every decision", "Looks that changed nothing are left out; obs rollout history has them all.", table, figure=False)
 
 
-def _told(records: Sequence[Plain]) -> list[Plain]:
+def _told(records: Sequence[Plain]) -> Sequence[Plain]:
     """Return the records worth a line: decisions but waiting, what people asked for, and acts that failed; repetitions once.
 
     An act that fails and is sent again is two lines, however often, with `times` of failure in the second.
     """
-    told: list[Plain] = []
+    told: list[dict[str, Any]] = []
     for one in records:
         asked = one["kind"] == "request" and one["action"] != "start"
         if not (asked or (one["kind"] == "decision" and one["action"] != "wait") or (one["kind"] == "result" and not one["ok"])):
@@ -244,6 +245,7 @@ def _told(records: Sequence[Plain]) -> list[Plain]:
 
 def _alike(one: Plain, other: Plain) -> bool:
     same = all(one[key] == other[key] for key in ("kind", "action", "weights_after", "ok"))
+    same = same and (one.get("phase") in _OVER) == (other.get("phase") in _OVER)
     return same and one["evidence"].get("attribution") == other["evidence"].get("attribution")
 
 

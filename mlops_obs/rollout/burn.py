@@ -107,11 +107,6 @@ class BurnMeter:
             self._test.push(Row(start, edge, bad, total, stable_bad, stable_total))
 
 
-def own_burn(source: CounterSource, slo: SLO, rollout: Rollout, arms: Arms, began_at: float, now: float, tests: int = 1) -> OwnBurn | None:
-    """Read once whose burn it is since `began_at`; see `BurnMeter`."""
-    return BurnMeter(slo, rollout, arms, began_at).read(source, now, tests)
-
-
 def _lower_bound(bad: int, total: int) -> float:
     """Wilson lower bound (one-sided 99 %) of the share of bad events."""
     if total <= 0:

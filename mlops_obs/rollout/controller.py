@@ -167,6 +167,8 @@ class Controller:
             gates = () if away else self._gates(state, arms, memory, now)
             look = replace(look, slices=tuple(memory.fresh), budget=budget, gates=gates)
             look = replace(look, way_back=self._ask_way_back(state, memory, now, _WAY_BACK_EVERY))
+        elif any(one.kind == "rollback" for one in stored.requests) and state.phase == "Promoted":
+            look = replace(look, way_back=self._ask_way_back(state, memory, now, 0.0))  # stable may be gone for long
         try:
             return replace(look, weights=dict(self._target.weights()))
         except Exception as error:  # noqa: BLE001 - refusal or surprise, nothing is done without the weights

@@ -91,7 +91,7 @@ def explain(state: RolloutState, records: Sequence[Record], seq: int | None = No
         tests=dict(evidence.get("tests", {})),
         power=tuple(evidence.get("power", ())),
         samples=tuple(samples(records, chosen)),
-        changes=(*(f"if {foretold_in_words(one, state)}" for one in foretold), *changes(state, chosen)),
+        changes=(*(f"if {foretold_in_words(one, state)}" for one in foretold), *_refused(records, chosen), *changes(state, chosen)),
         forecast=tuple(asdict(one) for one in foretold),
         holds=holds(state, records, home) if seq is None or chosen["action"] in ("rollback", "abort") else {},
         budget=dict(evidence.get("budget", {})),
@@ -145,6 +145,13 @@ def foretold_in_words(one: Forecast, state: RolloutState) -> str:
     return f"{when}: {canary} is {'accepted' if one.outcome == 'accepted' else 'rolled back'} in about {humanize_duration(one.seconds)}"
 
 
+def _refused(records: Sequence[Record], chosen: Record) -> list[str]:
+    """Return why nothing came of a decision, if the target refused its act."""
+    done = next((one for one in records if one["seq"] > chosen["seq"] and one["kind"] != "intent"), None)
+    done = done if done and done["kind"] == "result" else None
+    return [f"the target: {done['reason']}; it is tried again by itself"] if done and not done["ok"] else []
+
+
 def changes(state: RolloutState, record: Record) -> list[str]:
     """Return what would have changed this decision, in words; the first is the nearest."""
     canary, evidence, action = state.spec.canary, record["evidence"], record["action"]
@@ -167,7 +174,10 @@ def changes(state: RolloutState, record: Record) -> list[str]:
     if way and not way["ready"]:
         out.append(f"a way back to {record['stable']} again (now: {way['reason']})")
     if verdict == "unknown":
-        return [*out, "metrics that can be read and trusted again", "obs rollout promote --reason ... passes this step without evidence"]
+        wrong = (evidence.get("traffic") or {}).get("problem")
+        split = "the declared split again: look for sticky sessions, retries and clients that go around it"
+        seen = split if wrong else "metrics that can be read and trusted again"
+        return [*out, seen, "obs rollout promote --reason ... passes this step without evidence"]
     if evidence.get("attribution") == "shared":
         return [*out, "the end of the incident that both revisions are in; until then the deadline stands still"]
     out += [

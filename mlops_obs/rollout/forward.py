@@ -52,8 +52,11 @@ def forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None, froz
     for gate in seen.gates:
         if not gate.dry_run and not gate.ok and state.step >= 0:
             return hold(state, f"gate {gate.name}: {gate.words}")
-    if used(state, now) > spec.deadline:
+    lost = no_way_back(seen)
+    if used(state, now) > spec.deadline and verdict.kind != "accepted":
         why = f"no verdict within {humanize_duration(spec.deadline)}: {verdict.reason}"
+        if lost:
+            return hold(state, f"{lost}; {why}")
         if spec.on_inconclusive == "rollback":
             return retreat(turn_back(state, "rollback", why), seen, now)
         return hold(state, why + "; promote, abort or roll back by hand")
@@ -67,7 +70,6 @@ def forward(state: RolloutState, seen: Seen, now: float, verb: Verb | None, froz
     reason = verdict.reason if left <= 0 or verdict.kind != "accepted" else f"{verdict.reason}; {humanize_duration(left)} left of this step"
     if verdict.kind == "undecided" and left <= 0 and verdict.power and not can_decide(verdict, spec, state.weight, state.weight):
         reason += f"; at this traffic a step at {state.weight} % cannot find a regression of {spec.least_detectable_ratio:g}x in time"
-    lost = no_way_back(seen)
     if lost:
         return hold(state, f"{lost}; {reason}")
     return Decision(with_(state, phase="Progressing", reason=reason), verb or "wait", reason)

@@ -121,7 +121,6 @@ Gate = Annotated[
     Field(discriminator="type"),
 ]
 CountingGate = LatencyGate | SloGate | QualityGate | CountersGate
-ThresholdGate = DriftGate | GpuCostGate | PromqlGate
 GATES: dict[str, type[_Gate]] = {
     "latency": LatencyGate, "slo": SloGate, "quality": QualityGate, "drift": DriftGate,
     "gpu_cost": GpuCostGate, "promql": PromqlGate, "counters": CountersGate,

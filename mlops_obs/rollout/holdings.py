@@ -73,10 +73,12 @@ def _left_on(state: RolloutState, target: Target | None) -> str:
 
 
 def _last_seen(records: Sequence[Record]) -> Mapping[str, int]:
-    seen: Mapping[str, int] = next(
-        (one["weights_after"] or one["weights_before"] for one in reversed(records) if one["weights_after"] or one["weights_before"]), {}
-    )
-    return seen
+    """Return the split as the target showed or took it last; what was only decided is a wish."""
+    for one in reversed(records):
+        split: Mapping[str, int] | None = one["weights_after"] if one["kind"] == "result" and one["ok"] else one["weights_before"]
+        if split:
+            return split
+    return {}
 
 
 def deadline_left(state: RolloutState, now: float) -> float | None:

@@ -237,7 +237,7 @@ def _accepted(findings: Sequence[Finding], spec: Rollout) -> tuple[Literal["acce
     open_ = [one for one in findings if not one.accepted]
     if not open_:
         worst = max((one for one in findings if not one.dry_run), key=lambda one: one.difference_upper / one.margin)
-        return "accepted", f"{spec.canary} is at most {worst.difference_upper:.1%} worse ({worst.test}, margin {worst.margin:.1%})"
+        return "accepted", f"{spec.canary} is {at_most_worse(worst.difference_upper)} ({worst.test}, margin {worst.margin:.1%})"
     first = open_[0]
     if not first.step_requests:
         return "undecided", f"{first.test}: nothing was counted of {spec.canary} at this step yet"
@@ -247,6 +247,11 @@ def _accepted(findings: Sequence[Finding], spec: Rollout) -> tuple[Literal["acce
         return "undecided", f"{at} {worse} (evidence {_odds(first.log10_alike)}, must be {_odds(first.log10_alike_bound)})"
     could = f"{at} {spec.canary} could be {first.difference_upper:.1%} worse"
     return "undecided", f"{could} (must be under {first.margin:.1%})"
+
+
+def at_most_worse(upper: float) -> str:
+    """Return the upper bound of a difference of shares in words; below zero the canary is better."""
+    return f"at most {upper:.1%} worse" if upper > -5e-4 else f"at least {-upper:.1%} better"
 
 
 def _share(bad: int, total: int) -> str:

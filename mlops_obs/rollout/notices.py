@@ -13,6 +13,7 @@ from mlops_obs.rollout.state import Decision, RolloutState, Seen, SetWeights
 
 BLIND = 120.0  # seconds without trustworthy telemetry after which people are told
 SILENT = 60.0  # seconds without an answer of the target during a retreat after which people are told
+REFUSED = 20  # attempts on the way up, some ten minutes, after which people are told; most targets only ask for patience
 _BUCKET = 600.0  # what comes and goes is told once within so many seconds
 _REMEMBERED = 40  # keys
 
@@ -60,6 +61,9 @@ def _notices(before: RolloutState, decision: Decision, seen: Seen, now: float) -
         add(f"way-back/{int(now // _BUCKET)}", "stuck", f"the way back of {canary} of {service} is lost", words)
     if len(state.fights) >= 3 and len(state.fights) > len(before.fights) and state.goal == "forward":
         add(f"fight/{int(now // _BUCKET)}", "stuck", f"somebody else changes the traffic of {service}", decision.reason)
+    if state.goal == "forward" and state.attempts >= REFUSED and decision.action is None:
+        words = f"{state.reason}. It is tried again and again; the split stays as it is."
+        add(f"refused/{state.step}", "stuck", f"the rollout of {canary} of {service} does not get on", words)
     if state.goal != "forward" and _stuck(state, seen, now):
         what = f"{state.goal} of {canary} is due ({state.why}) and not done: {state.reason}"
         add("stuck", "stuck", f"the {state.goal} of {canary} of {service} is stuck", f"{what}. It is tried again and again.")

@@ -6,8 +6,6 @@ somebody else. What is not ready, or cannot be told, lets no traffic rise; it ne
 
 from __future__ import annotations
 
-from mlops_obs.durations import humanize_duration
-from mlops_obs.rollout.ports import WayBack
 from mlops_obs.rollout.state import RolloutState, Seen
 
 
@@ -15,16 +13,6 @@ def no_way_back(seen: Seen) -> str:
     """Return why traffic must not rise, or an empty string."""
     way = seen.way_back
     return "" if way is None or way.ready else f"there is no way back: {way.reason}"
-
-
-def in_words(way: WayBack | None, stable: str) -> str:
-    """Return a sentence for a person, with the predicted time to restore where it is known."""
-    if way is None:
-        return "not asked yet"
-    if not way.ready:
-        return f"no: {way.reason}"
-    takes = "" if way.seconds is None else f", in about {humanize_duration(max(way.seconds, 1.0))}"
-    return f"all traffic could return to {stable} now{takes}" + (f" ({way.reason})" if way.reason else "")
 
 
 def note(state: RolloutState, seen: Seen) -> RolloutState:

@@ -10,6 +10,7 @@ that the slice is marked as missing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from mlops_obs.errors import ObsError, TelemetryUnavailable
 from mlops_obs.metric_names import LATENCY_BUCKETS, REQUEST_DURATION, REQUESTS, SERVICE, STAGE
@@ -144,13 +145,15 @@ class EvidenceReader:
                 break
             if state == "yes":
                 edges.append(edge)
-        gates = self._gates.read(arms, began_at, end, edges, {place_of(one.labels) for one in counted.requests}, now)
+        unseen = {edge: missing_in(start, edge, holes) or counted.contradiction(start, edge) for start, edge in pairwise([end, *edges])}
+        slices = [(start, edge) for start, edge in pairwise([end, *edges]) if not unseen[edge]]
+        told = next((one.end for one in reversed(known) if not one.missing), began_at)  # what fell due since is told in the next
+        gates = self._gates.read(arms, began_at, told, slices, {place_of(one.labels) for one in counted.requests}, now)
         pods = Pods(known)
         out: list[Slice] = []
         start = end
         for edge in edges:
-            missing = missing_in(start, edge, holes) or counted.contradiction(start, edge)
-            if missing:
+            if missing := unseen[edge]:
                 out = _with_missing(out, start, edge, weight_over(start, edge, history), missing)
             else:
                 of = gates.get(edge, {})

@@ -7,7 +7,7 @@ record of a decision is made anew from its recorded input and compared as bytes 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,8 +166,3 @@ def _unlike(path: str, recorded: Any, made: Any) -> Iterator[tuple[str, Any, Any
 
 def _bytes(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True)
-
-
-def bytes_of(records: Iterable[Record]) -> str:
-    """Return records as canonical JSON, one to a line: what is compared, and what may be kept outside of the store."""
-    return "\n".join(_bytes(one) for one in records)

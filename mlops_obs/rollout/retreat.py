@@ -46,10 +46,15 @@ def retreat(state: RolloutState, seen: Seen, now: float) -> Decision:
 
 
 def guarded(state: RolloutState, now: float) -> bool:
-    """Tell whether a rollout that is over still has to be looked at: its canary gave the traffic back and must stay so for a while."""
-    if state.phase not in ("RolledBack", "Aborted") or state.step < 0 or state.spec.dry_run:
+    """Tell whether a rollout that is over still has to be looked at: its canary gave the traffic back and must stay so for a while.
+
+    After a promotion the look itself is what is wanted: a target may have things to put right when it is asked for its weights. An
+    abort that left the canary its traffic, because the target would not take it back, has nothing to keep.
+    """
+    left = state.phase == "Aborted" and state.weight > 0
+    if not state.over or left or state.step < 0 or state.spec.dry_run:
         return False
-    return now - (state.ended_at or now) < (GUARD if state.phase == "RolledBack" else LATE)
+    return now - (state.ended_at or now) < (LATE if state.phase == "Aborted" else GUARD)
 
 
 def guard(state: RolloutState, seen: Seen, now: float) -> Decision:
@@ -61,7 +66,7 @@ def guard(state: RolloutState, seen: Seen, now: float) -> Decision:
     found, canary = compact(seen.weights or {}), state.spec.canary
     share = found.get(canary, 0)
     late = share in state.plan and found == compact({state.stable: 100 - share, canary: share})
-    if state.phase == "Aborted" and not late:
+    if state.phase == "Promoted" or (state.phase == "Aborted" and not late):
         return Decision(state, "wait", state.reason)
     if not share or not found or now < state.retry_at or len(state.fights) > _FIGHTS:
         return Decision(state, "wait", state.reason)

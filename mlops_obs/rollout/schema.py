@@ -58,11 +58,6 @@ def json_schema() -> Schema:
     }
 
 
-def crds() -> tuple[Schema, Schema]:
-    """Return the two custom resource definitions: Rollout and RolloutRecord."""
-    return crd_rollout(), crd_record()
-
-
 def crd_rollout() -> Schema:
     """Return the definition of `Rollout`: its spec from the models, its status as the controller writes it."""
     columns = [

@@ -67,7 +67,7 @@ class Rollout(Strict):
     watch_weight: int = Field(0, ge=0, le=50, description="percent that stable keeps during the watch, to compare with")
     dry_run: bool = Field(False, description="judge and record everything, never touch the traffic")
     gates: tuple[Gate, ...] = Field((), max_length=32, description="what is asked beside errors and slow requests")
-    expected_requests: str | None = Field(None, max_length=32, description="traffic of the service, for example 20/s; for lint and power")
+    expected_requests: str | None = Field(None, max_length=32, description="the service's traffic, e.g. 20/s; for lint, power, pace auto")
     max_budget_spend: float | None = Field(
         0.1, gt=0, le=1, description="pace auto: share of the remaining error budget that the canary may spend"
     )
@@ -135,7 +135,7 @@ class Rollout(Strict):
         return gates
 
     @model_validator(mode="after")
-    def _margins_say_something(self) -> Rollout:
+    def _watch_can_be_judged(self) -> Rollout:
         if self.watch is not None and self.watch_weight and self.watch < self.slice:
             raise wrong("the watch is shorter than one slice", f"write {self.slice:g}s or more", "watch")
         return self

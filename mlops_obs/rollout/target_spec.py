@@ -17,7 +17,8 @@ class RayServe(Strict):
     """A weighted ingress on Ray Serve.
 
     `import_path` is `module:function`, called as `function(revision, package, store, service=...) -> Application`; the module also offers
-    `ingress_app(weights, service=...)`. The controller imports it, so it must be importable where the controller runs.
+    `ingress_app(weights, service=...)`. The controller imports it, so it must be importable where the controller runs;
+    the operator of a cluster takes only what it was started with (`--allow-ray-serve`).
     """
 
     address: str = Field(min_length=1, description="address of the Ray cluster, host:port")

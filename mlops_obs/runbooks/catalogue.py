@@ -214,8 +214,8 @@ RUNBOOKS: tuple[Runbook, ...] = (
     ),
     Runbook(
         "RolloutOnHold",
-        "A rollout has stood still for ten minutes. Its evidence is missing, stale or undecided, so it neither "
-        "raises traffic nor rolls back.",
+        "A rollout has stood still for ten minutes. Its evidence is missing, stale or undecided, or something else is in the way: a "
+        "gate, a budget, a person's word, the platform. So it neither raises traffic nor rolls back.",
         "The new revision does not reach its users. Callers are not hurt: the weights are where they last were good.",
         (
             Step("Read the reason, in words.", run="obs rollout status --env obs.yaml"),

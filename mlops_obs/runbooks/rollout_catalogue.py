@@ -15,8 +15,8 @@ _BY_REVISION = f"sum by (revision, outcome) (rate({m.REQUESTS.name}{{{INGRESS}}}
 ROLLOUT_RUNBOOKS: tuple[Runbook, ...] = (
     Runbook(
         "RolloutRolledBack",
-        "A revision was proven worse than the one it should replace, at the error rate that its spec allows, and all traffic went "
-        "back. The controller did this by itself; nothing burns any more because of it.",
+        "All traffic goes back to the old revision. Mostly the new one was proven worse, at the error rate that its spec allows; else a "
+        "gate, an error budget or the deadline asked for it, as the spec says, or a person. If it cannot be done, RolloutStuck pages.",
         "A small share of the requests was answered badly for some seconds or minutes. The new revision is not in service. Git and "
         "the rollout's spec still name it, so whoever applies them again ships it again.",
         (
@@ -30,8 +30,8 @@ ROLLOUT_RUNBOOKS: tuple[Runbook, ...] = (
             Step("Read the reason above, repair the revision, and ship it under a new name.", run="obs rollout start -f rollout.yaml"),
             Step(
                 "The evidence log is the proof of why. If it says something that is not true of the revision (a broken store that only "
-                "the canary read), repair that first; the same package is refused until then.",
-                run="obs rollout history --env obs.yaml",
+                "the canary read), repair that, then try again. Without your reason a package with the same digest is refused.",
+                run='obs rollout retry --env obs.yaml --reason "the store is repaired"',
             ),
         ),
     ),

@@ -96,8 +96,8 @@ TRUST_RUNBOOKS: tuple[Runbook, ...] = (
             ),
             Step("There is no room (GPUs, quota): free some, or lower the replicas of what can wait."),
             Step(
-                "You trust the canary and need no way back: let it pass on your word; it is recorded with your name.",
-                run='obs rollout promote --env obs.yaml --reason "no way back needed"',
+                "You trust the canary and need no way back: give it all the traffic on your word, which is recorded with your name.",
+                run='obs rollout promote --full --env obs.yaml --reason "no way back needed"',
             ),
         ),
     ),

@@ -118,7 +118,10 @@ def serve_apps(revisions: Mapping[str, Application], ingress: Application, port:
 
 
 def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[], None]) -> None:
-    """Prepare and serve, then wait for `stop`; with `--prepare-only`, end before serving. `listen` puts our signal handlers back, for Ray installs its own."""
+    """Prepare and serve, then wait for `stop`; with `--prepare-only`, end before serving.
+
+    `listen` puts our signal handlers back, for Ray installs its own.
+    """
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with step("ray"):

@@ -28,7 +28,9 @@ def test_every_collector_has_code_and_a_folder_and_every_collected_metric_is_doc
 
     assert set(GROUPS) == code
     assert {path.name for path in (ROOT / "collectors").iterdir() if path.is_dir()} == code
-    assert {metric.collector for metric in METRICS.values()} - {"rollout", "operator"} == {group for groups in GROUPS.values() for group in groups}
+    assert {metric.collector for metric in METRICS.values()} - {"rollout", "operator"} == {
+        group for groups in GROUPS.values() for group in groups
+    }
 
 
 def test_a_readme_without_markers_is_refused():

@@ -89,6 +89,25 @@ def test_a_decision_is_told_once_and_what_failed_is_told_as_failed():
     assert page == render_rollout_report(STANDING, log, [])
 
 
+def test_an_act_that_fails_again_and_again_is_one_decision_and_one_failure_with_its_count():
+    back = {"v1": 100, "v2": 0}
+    tries = [
+        record(2 * k + index, kind, "rollback", weights_after=after, ok=kind == "decision")
+        for k in range(9)
+        for index, (kind, after) in enumerate((("decision", back), ("result", None)))
+    ]
+    page = render_rollout_report(STANDING, [*tries, record(30, action="rollback", weights_after=back, phase="RolledBack")], [])
+
+    assert page.count('<span class="no">') == 3
+    assert "<b>failed 9 times</b>" in page
+
+
+def test_holds_for_different_reasons_are_told_each():
+    holds = [record(k, action="hold", evidence={"attribution": one}) for k, one in enumerate(("shared", "telemetry", "shared", "shared"))]
+
+    assert render_rollout_report(STANDING, holds, []).count('<span class="no">') == 3
+
+
 def test_a_rollout_that_has_only_begun_has_a_page_too():
     begun = {**STANDING, "phase": "Progressing", "ended_at": None, "began_at": None, "stable": "", "holds": {}}
 

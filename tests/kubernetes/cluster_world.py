@@ -69,7 +69,7 @@ class ClusterWorld:
         for _ in range(5):
             self.second(look=False)
 
-    def operator(self, leader: Leader, target: Any = None, api: Any = None) -> Reconciler:
+    def operator(self, leader: Leader, target: Any = None, api: Any = None, **settings: Any) -> Reconciler:
         api = api or self.api
         stores: dict[str, KubernetesRolloutStore] = {}
 
@@ -89,6 +89,7 @@ class ClusterWorld:
             make_target=lambda _: target or self.target,
             make_controller=controller,
             clock=lambda: self.now,
+            **settings,
         )
 
     def _saved(self, about: Any, records: Any) -> None:

@@ -78,6 +78,21 @@ def rollout(name: str = "credit-risk", **spec: object) -> dict[str, object]:
     return json.loads(json.dumps({"apiVersion": "mlops-obs.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": name}, "spec": body}))
 
 
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
 @pytest.fixture
 def proxy(kubeconfig):
     """A proxy in front of the API server, to be made to fail."""

@@ -8,21 +8,9 @@ import pytest
 from mlops_obs.adapters.kubernetes.api import ApiError
 from mlops_obs.adapters.kubernetes.lease import Elector, LeaseLock
 from mlops_obs.adapters.kubernetes.resources import LEASES
+from tests.kubernetes.conftest import Clock
 
 WALL = itertools.count(1_800_000_000.0)  # a renewal that changes nothing would be no renewal
-
-
-class Clock:
-    def __init__(self, now=0.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

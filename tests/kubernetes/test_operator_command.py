@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from mlops_obs.cli import wiring
 from mlops_obs.cli.rollout import app
-from mlops_obs.cli.rollout_operator import _environment, _newest
+from mlops_obs.cli.rollout_operator import _environment, _newest, _ray_serve
 from mlops_obs.errors import UsageError
 from mlops_obs.testing.counters import ScriptedCounters
 
@@ -23,6 +23,13 @@ def test_what_is_missing_is_a_usage_error(arguments, code):
 
     assert isinstance(done.exception, UsageError)
     assert done.exception.code == code
+
+
+def test_an_allowed_target_on_ray_serve_is_a_module_and_a_cluster():
+    assert _ray_serve("my_app:predictor_app@10.0.0.5:6379") == ("my_app:predictor_app", "10.0.0.5:6379")
+    for wrong in ("my_app:predictor_app", "my_app@10.0.0.5:6379", "@"):
+        with pytest.raises(UsageError, match="OBS-KUBE-021"):
+            _ray_serve(wrong)
 
 
 def test_options_win_over_the_environment_file(tmp_path):

@@ -1,5 +1,6 @@
 """A Rollout object is all that a person writes: what becomes of it, of its edits and of its deletion."""
 
+import contextlib
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from mlops_obs.adapters.kubernetes.api import ApiError
 from mlops_obs.adapters.kubernetes.reconcile import behind_guard
 from mlops_obs.adapters.kubernetes.resources import FINALIZER, RECORDS, ROLLOUTS
-from mlops_obs.errors import StateError, TargetError, UsageError
+from mlops_obs.errors import ObsError, StateError, TargetError, UsageError
 from mlops_obs.rollout.ports import Finishes
 from mlops_obs.testing.targets import FakeTarget
 from tests.kubernetes.cluster_world import BAD, ClusterWorld, Leader
@@ -205,6 +206,30 @@ def test_a_target_in_another_namespace_is_refused_in_words_and_nothing_is_touche
     assert world.told.reasons() == ["SpecRefused"]
 
 
+RAY = {"address": "10.0.0.5:6379", "url": "http://ray:8000", "import_path": "my_app:predictor_app"}
+
+
+def test_whoever_writes_a_rollout_does_not_choose_what_code_the_operator_runs(world):
+    world.apply(target={"ray_serve": RAY})
+    world.look()
+
+    assert world.condition("SpecAccepted") == ("False", "Refused")
+    assert "OBS-KUBE-020" in world.status["message"]
+    assert "--allow-ray-serve my_app:predictor_app@10.0.0.5:6379" in world.status["message"]
+    assert world.target.calls == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"), [({}, "True"), ({"address": "10.6.6.6:6379"}, "False"), ({"import_path": "os:system"}, "False")]
+)
+def test_a_target_on_ray_serve_is_taken_where_the_operator_was_started_with_its_module_and_its_cluster(world, changes, accepted):
+    trusting = world.operator(world.leader, ray_serve=[("my_app:predictor_app", "10.0.0.5:6379")])
+    world.apply(target={"ray_serve": {**RAY, **changes}})
+    world.look(trusting)
+
+    assert world.condition("SpecAccepted")[0] == accepted
+
+
 def test_a_spec_that_was_refused_is_not_looked_at_again_until_it_changes(world, calls):
     world.apply(target=FOREIGN)
     world.look()
@@ -367,3 +392,60 @@ def test_a_target_behind_its_guard_is_read_by_everybody_and_written_by_the_leade
     leads = True
     plain.set_weights({"v2": 100}, {"v1": 100})
     assert plain.weights() == {"v2": 100}
+
+
+def test_a_rollback_asked_of_a_promoted_rollout_is_done_although_the_spec_names_another_canary_by_then(world):
+    world.apply()
+    world.run(90)
+    world.ask("rollback", "v2 forgets people")
+    world.apply(canary="v3", package="/packages/v3")
+    shares = []
+    for _ in range(30):
+        world.second()
+        shares.append(world.share)
+
+    asked = [(one["action"], one["actor"]) for one in world.people.records(world.name) if one["kind"] == "request"]
+    assert ("rollback", "ada") in asked
+    assert 0 in shares
+    assert world.people.load(world.name).state.spec.canary == "v3"
+
+
+def test_an_abort_that_follows_a_retry_at_once_wins(bad_world):
+    bad_world.apply()
+    bad_world.run(60)
+    bad_world.ask("retry", "again")
+    bad_world.ask("abort", "no, rather not")
+
+    for _ in range(10):
+        bad_world.second()
+
+    assert bad_world.share == 0
+    assert bad_world.status["phase"] == "RolledBack"
+
+
+def test_no_record_is_lost_when_the_object_goes_right_after_a_write_that_failed(proxied, proxy, namespace):
+    world = begun(ClusterWorld(proxied, namespace))
+    rollout = world.status["rollout"]
+    world.delete()
+    proxy.fail("POST", "/rolloutrecords", "500", times=3)
+    for _ in range(40):
+        with contextlib.suppress(ObsError):
+            world.second()
+
+    kept = [json.loads(text) for one in world.api.list_all(RECORDS, namespace)[0] for text in one["spec"]["records"]]
+    assert [one["action"] for one in sorted(kept, key=lambda one: one["seq"])][-1] == "abort"
+    assert sorted(one["seq"] for one in kept) == list(range(1, len(kept) + 1))
+    assert {one["rollout"] for one in kept} == {rollout}
+
+
+def test_an_account_that_may_not_write_records_keeps_no_object_for_ever_and_says_what_is_lost(proxied, proxy, namespace):
+    world = begun(ClusterWorld(proxied, namespace))
+    world.delete()
+    proxy.fail("POST", "/rolloutrecords", "422", times=1000)
+    for _ in range(40):
+        with contextlib.suppress(ObsError):
+            world.second()
+
+    assert "RecordsLost" in world.told.reasons()
+    with pytest.raises(ApiError, match="404"):
+        world.object  # noqa: B018

@@ -7,19 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_obs.adapters.kubernetes.work_queue import WorkQueue
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
+from tests.kubernetes.conftest import Clock
 
 
 @pytest.fixture

@@ -73,6 +73,29 @@ def test_help_imports_nothing_heavy():
     assert out.strip() == "[]"
 
 
+def test_every_module_imports_without_the_extras_or_says_which_one_it_needs():
+    code = """
+import importlib, pkgutil, sys
+EXTRAS = {"aiohttp", "evidently", "grafana_client", "grafana_foundation_sdk", "jsonschema", "kserve", "kubernetes", "pandas", "pyarrow",
+          "pynvml", "pytest", "ray", "scipy", "torch", "urllib3"}
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+for module in pkgutil.walk_packages(importlib.import_module("mlops_obs").__path__, "mlops_obs."):
+    try:
+        importlib.import_module(module.name)
+    except Exception as error:
+        print(module.name, error)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert [line for line in out if "pip install 'mlops-obs[" not in line] == []
+
+
 def test_the_right_grafana_sdk_is_installed():
     """PyPI's highest version of this package is an epoch release for Grafana 10.1 without dashboardv2."""
     assert importlib.import_module("grafana_foundation_sdk.builders.dashboardv2")

@@ -33,12 +33,12 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ("notices are lost with a pager", R + "delivery", "return tuple(left)", "return ()"),
     ("nobody is told of a rollback", R + "notices", 'add("rollback", "step" if', '0 and add("rollback", "step" if'),
     ("the first step counts as no step", R + "retreat", "    if state.step < 0 or (share", "    if state.step <= 0 or (share"),
-    ("a step that comes after the end stays", R + "retreat", "    if state.phase not in (", "    if True or state.phase not in ("),
+    ("a step that comes after the end stays", R + "retreat", "    if not state.over or left", "    if True or left"),
     (
         "the guard of a rollback guards a promotion",
         R + "retreat",
-        'if state.phase not in ("RolledBack", "Aborted") or state.step',
-        "if state.step",
+        'if state.phase == "Promoted" or (state.phase == "Aborted" and not late):',
+        'if state.phase == "Aborted" and not late:',
     ),
     (
         "blindness does not stop a step",

@@ -116,6 +116,7 @@ class Case:
     width: int = 100
     origin: Mapping[str, Any] = field(default_factory=dict)
     foretold: tuple[Forecast, ...] = ()
+    landed: bool = True
 
     def records(self) -> list[dict[str, Any]]:
         """Return a short log: the start, the decision, and what came of it."""
@@ -125,7 +126,7 @@ class Case:
         ]
         back = self.state.goal != "forward"
         verb = "rollback" if self.state.phase == "RolledBack" else "promote" if self.state.phase == "Promoted" else "hold"
-        verb = "abort" if self.state.phase == "Aborted" else verb
+        verb = "abort" if self.state.phase == "Aborted" else "rollback" if not self.landed else verb
         after = {"v1": 100, "v2": 0} if back else dict(self.state.desired)
         rows: list[tuple[str, str, Any, Any]] = [
             ("request", "start", None, dict(self.origin)),
@@ -143,6 +144,7 @@ class Case:
                     before=before,  # type: ignore[arg-type]
                     after=None if before is None else after,
                     evidence=evidence,
+                    ok=self.landed or kind != "result",
                     given={"slices": [write_slice(one) for one in slices]} if kind == "decision" else {},
                 ),
                 "seq": index + 1,
@@ -162,6 +164,7 @@ _BACK: dict[str, Any] = {
     "attribution": "canary",
 }
 _OPEN_WORDS = "errors: after 2410 requests at this step v2 could be 5.6% worse (must be under 5.0%)"
+_MISMATCH = "the canary gets 31.0% (1490/4808) of the requests instead of 50%; evidence 10^13:1 >= 200:1"
 _SPENT = "promotions are frozen: 6 % of the 30d error budget of availability is left (freeze below 10 %)"
 _GATES = {
     "drift": {
@@ -213,6 +216,16 @@ CASES: dict[str, Case] = {
     "telemetry-lost": Case(
         make_state(phase="Holding", reason="the newest sample of v2 is 45 s old", attribution="telemetry", held_at=NOW - 45), BLIND
     ),
+    "traffic-mismatch": Case(
+        make_state(phase="Holding", reason=_MISMATCH, attribution="telemetry", held_at=NOW - 45),
+        {
+            **OPEN,
+            "verdict": "unknown",
+            "attribution": "telemetry",
+            "unknown": _MISMATCH,
+            "traffic": {"declared": 0.5, "observed": 0.31, "requests": 4_808, "problem": _MISMATCH},
+        },
+    ),
     "way-back-lost": Case(
         make_state(
             phase="Holding",
@@ -224,6 +237,18 @@ CASES: dict[str, Case] = {
     "paused": Case(make_state(phase="Paused", paused=True, reason="pause asked by ada: release freeze")),
     "rolling-back": Case(
         make_state(goal="rollback", why=WHY_BACK, reason=WHY_BACK, attribution="canary", desired={"v1": 100, "v2": 0}), PROVEN
+    ),
+    "rollback-stuck": Case(
+        make_state(
+            goal="rollback",
+            why="rollback asked by ada: customers complain",
+            phase="Holding",
+            reason="could not set v1 100 % v2 0 %: 503 from the API server",
+            attribution="telemetry",
+            desired={"v1": 100, "v2": 0},
+        ),
+        {**OPEN, "verdict": "unknown", "attribution": "telemetry", "unknown": "the newest sample of v2 is 45 s old"},
+        landed=False,
     ),
     "rolled-back": Case(
         make_state(

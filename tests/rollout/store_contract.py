@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import pytest
 
 from mlops_obs.errors import StateError
+from mlops_obs.rollout.ports import Notice
 from mlops_obs.rollout.records import GENESIS, chain, make_record
 from mlops_obs.rollout.spec import Rollout
 from mlops_obs.rollout.state import RolloutState
@@ -193,3 +194,14 @@ class StoreContract:
         assert [one["action"] for one in rig.other().history(again.id)] == ["start"]
         assert rig.other().find(state.id).state.phase == "RolledBack"
         assert [one.id for one in rig.other().rollouts(rig.key)] == [state.id, again.id]
+
+    def test_what_people_were_not_told_yet_goes_on_with_the_next_rollout(self, rig):
+        state = rig.begin()
+        token = rig.store.lease("one", 0.0, 15.0)
+        page = Notice(f"{state.id}/abort", "step", "credit-risk", 5.0, "aborted", "because", {})
+        over = state.model_copy(update={"phase": "Aborted", "ended_at": 5.0, "outbox": (page,)})
+        rig.store.save(rig.store.load(rig.key), over, [decision(over)], token)
+
+        rig.begin()
+
+        assert rig.other().load(rig.key).state.outbox == (page,)

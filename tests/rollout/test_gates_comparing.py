@@ -90,9 +90,19 @@ def test_a_source_without_promql_says_so_and_holds():
 def test_a_gate_may_be_told_to_roll_back_or_to_decide_nothing():
     stern = spec_with(type="promql", query="x{{revision}}", min=1.0, on_fail="rollback", dry_run=True)
 
-    found = look(stern, Answers(lambda *_: [0.0]), BEGAN + 600)
+    found = look(stern, Answers(lambda query, _: [0.0 if query == "xv2" else 2.0]), BEGAN + 600)
 
     assert (found.ok, found.on_fail, found.dry_run) == (False, "rollback", True)
+
+
+@pytest.mark.parametrize(("on_fail", "ok"), [("rollback", None), ("hold", False)])
+def test_a_query_that_is_bad_of_stable_too_turns_no_canary_back(on_fail, ok):
+    gate = spec_with(type="promql", query='latency{revision="{{revision}}"}', max=0.5, on_fail=on_fail)
+
+    found = look(gate, Answers(lambda *_: [0.9]), BEGAN + 600)
+
+    assert found.ok is ok
+    assert ("neither is 0.9 of v1" in found.words) is (ok is None)
 
 
 def test_readings_are_kept_for_a_while_and_read_anew_when_the_step_changes():

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from mlops_obs.errors import TelemetryUnavailable
 from mlops_obs.metric_names import QUALITY_BAD, QUALITY_EVENTS
 from mlops_obs.rollout.evidence import Arms, Evidence
 from mlops_obs.rollout.reading import EvidenceReader
@@ -137,6 +138,67 @@ def test_a_cohort_speaks_once_when_it_is_mature_and_late_labels_change_nothing()
     told = [(one.end, one.canary.gates["mine"], one.stable.gates["mine"]) for one in found.slices if one.canary.gates]
     assert [(canary, stable) for _, canary, stable in told] == [((5, 20), (2, 40))] * 3
     assert all(0 <= end - (GRID + 60 * number + 90) < 2 for number, (end, _, _) in enumerate(told))
+
+
+def cohorts(counters, second, number=3):
+    for start in (GRID + 60 * one for one in range(number)):
+        for revision, events, wrong in (("v1", 40, 2), ("v2", 20, 5)):
+            labels = {"service": SERVICE, "revision": revision, "cohort": str(int(start))}
+            for metric, value in ((QUALITY_EVENTS, events), (QUALITY_BAD, wrong)):
+                here = counters._values.get((metric.name, tuple(sorted(labels.items()))), 0.0)
+                counters.add(metric.name, labels, (value if second + BEGAN >= start + 60 else 0) - here)
+
+
+class UpTo:
+    """The samples that there are at `now`; metrics that are `away` raise."""
+
+    def __init__(self, counters, now):
+        self._counters, self.now, self.away = counters, now, set()
+
+    def series(self, metric, matchers, start, end):
+        if metric in self.away:
+            raise TelemetryUnavailable("OBS-PROM-001", "it is away")
+        return self._counters.series(metric, matchers, start, min(end, self.now))
+
+
+def unscraped(counters, metrics, start, end):
+    for key in list(counters._samples):
+        if key[0] in metrics:
+            counters._samples[key] = [(at, value) for at, value in counters._samples[key] if not start <= at < end]
+
+
+@pytest.mark.parametrize("looks", [(300,), (200, 300), (100, 140, 160, 300)])
+def test_what_falls_due_while_nothing_is_seen_is_told_once_in_the_first_slice_that_is(looks):
+    def each(counters, second):
+        cohorts(counters, second)
+        answers(counters, second, labels={"instance": "elsewhere"}, every=1)
+
+    counters = traffic(300, each)
+    due = GRID + 60 + 90  # of the second cohort
+    unscraped(
+        counters, {name for name, _ in counters._samples} - {QUALITY_EVENTS.name, QUALITY_BAD.name, "answers_total"}, due - 60, due + 30
+    )
+    spec = spec_with(QUALITY, {**COUNTERS, "name": "answers"})
+    known = ()
+    for look in looks:  # each by a controller that was started anew
+        found = EvidenceReader(UpTo(counters, BEGAN + look), spec).read(ARMS, BEGAN, known, [(BEGAN, 20)], BEGAN + look)
+        known = found.slices if isinstance(found, Evidence) else known
+
+    missing = [one for one in known if one.missing]
+    assert missing[0].start < due < missing[-1].end
+    assert sum(one.canary.gates.get("mine", (0, 0))[1] for one in known) == 60
+    assert sum(one.canary.gates.get("answers", (0, 0))[1] for one in known) == 240 * 10
+
+
+def test_a_cohort_that_falls_due_while_its_source_is_away_speaks_when_it_is_back():
+    counters = traffic(300, cohorts)
+    source = UpTo(counters, BEGAN)
+    reader, known = EvidenceReader(source, spec_with(QUALITY)), ()
+    for look, away in ((140, {QUALITY_EVENTS.name}), (200, {QUALITY_EVENTS.name}), (300, set())):
+        source.now, source.away = BEGAN + look, away
+        known = reader.read(ARMS, BEGAN, known, [(BEGAN, 20)], BEGAN + look).slices
+
+    assert sum(one.canary.gates.get("mine", (0, 0))[1] for one in known) == 60
 
 
 @pytest.mark.parametrize(

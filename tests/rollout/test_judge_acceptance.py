@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_obs.rollout.judging.acceptance import StepEvidence, confidence_bounds
+from mlops_obs.rollout.judging.acceptance import StepEvidence, lower_bound, upper_bound
 from mlops_obs.rollout.judging.engine import Row
+
+
+def confidence_bounds(bad, total, alpha):
+    return lower_bound(bad, total, alpha), upper_bound(bad, total, alpha)
 
 
 @given(bad=st.integers(0, 50), good=st.integers(0, 500))

@@ -32,6 +32,17 @@ def test_an_incident_of_both_arms_is_said_while_it_lasts():
     assert not any(said[13:])
 
 
+@pytest.mark.parametrize(("share", "words"), [(0.06, "6.0 times"), (0.6, "60 times"), (1.0, "over 100 times")])
+def test_an_incident_is_told_with_no_more_digits_than_are_known(share, words):
+    test = SharedIncident(0.0)
+    for index in range(8):
+        test.push(Row(index * 60.0, index * 60.0 + 60.0, 0, 100, 10 if share < 0.9 else 0, 1000))
+    bad = int(1000 * share)
+    test.push(Row(480.0, 540.0, bad // 10, 100, bad, 1000))
+
+    assert f"{words} as many as before" in test.words
+
+
 def test_the_noise_of_a_healthy_service_s_minutes_is_no_incident():
     false = sum(any(told([0.005] * 30, seed=seed, noise=0.35)) for seed in range(60))
 
@@ -89,6 +100,20 @@ def test_a_canary_without_any_traffic_is_found_although_no_share_was_declared():
 
     assert not any(said[:5])
     assert "the canary got none of the last" in said[-1]
+
+
+def test_a_gap_that_chance_leaves_in_little_traffic_is_no_canary_without_any():
+    said = [split([0.1] * 120, None, requests=120, seed=seed, seconds=15.0) for seed in range(60)]
+
+    assert not any(map(any, said))
+
+
+def test_the_share_is_told_of_the_split_that_is_declared_now():
+    test = TrafficTest(0.0)
+    test.push(0.0, 60.0, 200, 800, 20)
+    test.push(60.0, 70.0, 100, 100, 50)
+
+    assert (test.look().declared, test.look().observed) == (0.5, 0.5)
 
 
 def test_the_seconds_in_which_a_split_takes_effect_are_not_held_against_it():

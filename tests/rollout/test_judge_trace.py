@@ -149,6 +149,7 @@ def test_several_files_print_a_line_each_and_a_bad_one_costs_the_others_nothing(
     said = [json.loads(line) for line in result.stdout.splitlines()]
 
     assert result.exit_code == 2
+    assert all(isinstance(one["t"], int) for one in said)
     assert [(one["file"], one["verdict"]) for one in said] == [(good[0], "promote"), (good[1], "rollback")]
     assert f"{bad}:1: no column" in result.stderr
     assert "OBS-ROLL-122" in result.stderr

@@ -9,7 +9,7 @@ from judged import BEGAN, counts, slices, spec, verdict
 
 from mlops_obs.rollout import judge as front
 from mlops_obs.rollout.evidence import Counts, Evidence, Slice, Unknown
-from mlops_obs.rollout.judge import conclude, judge
+from mlops_obs.rollout.judge import at_most_worse, conclude, judge
 from mlops_obs.rollout.judging.hearing import Hearing
 
 HEALTHY, BAD = (0.005, 0.005), (0.08, 0.005)
@@ -66,6 +66,13 @@ def test_no_traffic_is_neither_accepted_nor_condemned():
 
     assert found.kind == "undecided"
     assert found.reason == "errors: nothing was counted of v2 at this step yet"
+
+
+def test_before_a_step_has_begun_nothing_that_was_counted_accepts_it():
+    found = verdict(slices(10), step_started_at=None)
+
+    assert found.kind == "undecided"
+    assert [(one.accepted, one.difference_upper) for one in found.findings] == [(False, 1.0)] * 2
 
 
 def test_an_incident_of_both_arms_is_shared_and_holds():
@@ -198,6 +205,19 @@ def test_a_gate_without_data_keeps_acceptance_away():
     assert found.reason == "fraud: nothing was counted of v2 at this step yet"
 
 
+def test_a_latency_gate_that_is_not_answered_any_more_keeps_acceptance_away():
+    gates = [{"type": "latency", "name": "whole-latency"}]
+    of = slices(20)
+    of[:10] = [replace(one, canary=replace(one.canary, slower=(5,)), stable=replace(one.stable, slower=(45,))) for one in of[:10]]
+
+    there = verdict(of[:10], spec(gates=gates))
+    gone = verdict(of, spec(gates=gates), step_started_at=of[10].start)  # a pod without the histogram's bounds came at this step
+
+    assert there.kind == "accepted"
+    assert gone.kind == "undecided"
+    assert gone.reason == "whole-latency: nothing was counted of v2 at this step yet"
+
+
 def test_a_latency_distribution_that_is_worse_at_one_bound_is_condemned():
     found = verdict(with_gates(slices(8), 6, 54, slower=((100, 300), (900, 180))), spec(gates=GATES))
 
@@ -230,3 +250,8 @@ def test_the_numbers_of_a_verdict_are_plain_data():
 
 def test_evidence_before_any_traffic_decides_nothing():
     assert judge(Evidence((), BEGAN), spec(), "v1", None, None).kind == "undecided"
+
+
+@pytest.mark.parametrize(("upper", "words"), [(0.024, "at most 2.4% worse"), (0.0, "at most 0.0% worse"), (-0.036, "at least 3.6% better")])
+def test_a_bound_below_zero_is_told_as_better(upper, words):
+    assert at_most_worse(upper) == words

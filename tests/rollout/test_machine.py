@@ -50,6 +50,15 @@ def test_a_regression_in_the_watch_is_rolled_back():
     assert (watching, state.phase, desk.share) == ("Watching", "RolledBack", 0)
 
 
+def test_a_rollback_right_after_a_step_up_knows_which_split_its_requests_came_from():
+    desk = Desk().at(20)
+    while desk.share == 20:
+        desk.look(ACCEPTED)
+    state = desk.look(CONDEMNED)
+
+    assert (state.goal, state.shown[-1][1]) == ("rollback", 50)
+
+
 def test_a_watch_in_which_nothing_could_be_seen_does_not_end_well_by_itself():
     desk = Desk(watch="20s").at(100)
     desk.looks(3, ACCEPTED)

@@ -76,6 +76,12 @@ def test_steps_that_cannot_decide_anything_are_named_with_the_least_weight_that_
     assert data["steps"][0]["seconds"]["slow"] is None or data["steps"][0]["seconds"]["slow"] > data["steps"][1]["seconds"]["slow"]
 
 
+def test_a_step_that_the_controller_would_not_take_is_refused_in_the_plan(world):
+    (world.folder / "rollout.yaml").write_text(SPEC + "steps: [1, 50, 100]\nexpected_requests: 0.2/s\n")
+
+    assert "at 0.2/s a step at 1 % could not even find a canary that fails half of its requests" in plan(world, code=1)["refused"][0]
+
+
 def test_a_declared_traffic_is_used_where_metrics_do_not_answer_and_says_so(world, monkeypatch):
     def down(_):
         raise TargetError("OBS-X-001", "no route to host")
@@ -116,6 +122,22 @@ def test_no_way_back_is_a_reason_not_to_start(world, monkeypatch):
     assert plan(world, code=1)["refused"] == ["there is no way back to v1: v1 has no replica"]
 
 
+def test_the_plan_shows_the_weights_that_will_be_set_and_a_package_that_is_not_there(world):
+    (world.folder / "rollout.yaml").write_text("canary: v2\npackage: models/v3\nwatch: 30m\nwatch_weight: 5\n")
+    data = plan(world)
+
+    assert [(one["weight"], one["compares"]) for one in data["steps"]] == [(20, True), (50, True), (95, True)]
+    assert "package models/v3 does not exist here; it is given to the target as written" in data["notes"]
+    assert not any("does not exist" in note for note in plan(world, "--package", "s3://models/v3")["notes"])
+
+
+def test_with_pace_auto_no_steps_are_promised(world):
+    (world.folder / "rollout.yaml").write_text(SPEC + "pace: auto\n")
+
+    assert plan(world)["steps"] == []
+    assert "steps chosen one by one" in obs(world, "start", "-f", world.folder / "rollout.yaml", "--dry-run").stdout
+
+
 def test_rollback_verify_tells_whether_all_traffic_could_return_and_changes_nothing(world, monkeypatch):
     world.start()
     monkeypatch.setattr(wiring, "traffic_target", lambda _: world.target)
@@ -129,6 +151,7 @@ def test_rollback_verify_tells_whether_all_traffic_could_return_and_changes_noth
     lost = obs(world, "rollback", "--verify", code=1)
 
     assert (ready["ready"], ready["revision"], ready["weights"]) == (True, "v1", {"v1": 80, "v2": 20})
+    assert ready["reason"] == "all traffic could return to v1"
     assert "✖ way back to v1: 0 of 2 replicas of v1 are ready" in lost.stdout
     assert (dict(world.target.weights()), world.target.calls.count("set_weights")) == (before, calls)
     assert world.store.load("credit-risk").requests == ()
@@ -205,3 +228,10 @@ def test_lint_finds_a_gate_that_has_no_data_of_the_revision_that_serves_now(worl
 
     (silent,) = [one for one in found if one["code"] == "OBS-RLINT-021"]
     assert "inputs has no data" in silent["what"]
+
+
+def test_lint_says_that_a_document_of_another_service_would_not_start_here(world):
+    file = world.folder / "rollout.yaml"
+    file.write_text(SPEC + "service: fraud\n")
+
+    assert "obs.yaml is credit-risk's, so start would refuse this document of fraud" in obs(world, "lint", file).stdout

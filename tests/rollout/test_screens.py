@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from screen_cases import CASES, NOW, Case
+from screen_cases import CASES, NOW, Case, make_state
 
+from mlops_obs.cli.rollout.shared import moved
 from mlops_obs.cli.rollout.standing import as_json
 from mlops_obs.cli.rollout.view import history_line, tree
 from mlops_obs.cli.rollout.view_explain import explained
@@ -48,7 +49,17 @@ def test_a_moment_looks_as_it_did(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["progressing", "progressing-gates", "rolled-back-on-kserve-from-git", "telemetry-lost", "promoted", "budget-frozen", "way-back-lost"],
+    [
+        "progressing",
+        "progressing-gates",
+        "rolled-back-on-kserve-from-git",
+        "telemetry-lost",
+        "promoted",
+        "budget-frozen",
+        "way-back-lost",
+        "rollback-stuck",
+        "traffic-mismatch",
+    ],
 )
 def test_an_explanation_reads_as_it_did(name):
     case = CASES[name]
@@ -151,3 +162,16 @@ def test_time_that_does_not_count_is_added_to_the_deadline():
 
     assert left == pytest.approx(1_800 - 754)
     assert as_json(held.state, None, None, NOW)["deadline_left"] == pytest.approx(left + 90)
+
+
+def test_a_rollout_that_waits_for_its_controller_shows_the_weights_that_will_be_set():
+    state = make_state({"watch": "30m", "watch_weight": 5}, phase="Pending", plan=(), step=-1)
+
+    assert as_json(state, None, None)["steps"] == [20, 50, 95]
+
+
+def test_on_the_way_back_a_line_says_where_to_and_after_it_where():
+    back = make_state(goal="rollback", desired={"v1": 100, "v2": 0})
+
+    assert (moved(make_state()), moved(back)) == ("v2 50 %", "v2 to 0 %")
+    assert moved(back.model_copy(update={"phase": "RolledBack"})) == "v2 0 %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,54 @@ from exhaustive_world import Scenario, World
 
 from mlops_obs.rollout.said import RecordedBudget
 from mlops_obs.rollout.state import RolloutState
+from mlops_obs.runbooks.render import render_all
 
 HEALTHY = next(one for one in SCENARIOS if one.name == "healthy")
 BAD = next(one for one in SCENARIOS if one.name == "bad at the first step")
 FROZEN = RecordedBudget(freeze="promotions are frozen: 3 % left", actions={"availability": "freeze"}, watched=("availability",))
 
 ELSEWHERE = {
-    7: "tests/kubernetes", 10: "tests/rollout/test_evidence_faults.py", 11: "tests/rollout/test_evidence_faults.py",
-    12: "tests/rollout/test_evidence_faults.py", 13: "tests/rollout/test_evidence_faults.py", 15: "tests/rollout", 16: "tests/rollout",
-    22: "tests/targets", 23: "tests/targets", 26: "tests/rollout", 27: "tests/rollout", 28: "tests/targets", 29: "tests/targets",
-    30: "tests/rollout/store_contract.py",
+    7: {"tests/kubernetes/test_informer.py": (
+        "a_watch_that_is_cut_misses_nothing", "a_version_that_the_server_forgot_leads_to_a_new_list",
+        "events_that_come_twice_are_told_once",
+        "an_older_event_never_replaces_a_newer_object")},
+    10: {"tests/rollout/test_evidence_faults.py": (
+        "one_missed_scrape_of_everything_makes_one_wider_slice_and_loses_nothing",
+        "a_window_without_scrapes_is_missing_and_what_was_counted_in_it_is_nobodys_fault", "prometheus_that_stays_down_stays_unknown")},
+    11: {"tests/rollout/test_evidence_faults.py": (
+        "an_answer_of_prometheus_that_is_not_whole_is_no_evidence",
+        "a_sample_that_is_not_a_number_is_unknown_now_and_a_missing_slice_later",
+        "too_many_series_are_unknown_and_the_metric_is_named")},
+    12: {"tests/rollout/test_evidence_faults.py": (
+        "a_counter_reset_and_a_restarted_pod_count_on", "a_renamed_metric_is_unknown", "a_pod_without_the_bucket_is_unknown_and_not_slow")},
+    13: {
+        "tests/rollout/test_evidence_faults.py": (
+            "without_traffic_slices_are_empty_and_not_missing", "traffic_that_reaches_only_stable_is_told_as_it_is",
+            "a_canary_that_was_scaled_to_zero_is_unknown"),
+        "tests/rollout/test_judge_attribution.py": ("another_split_is_found_within_five_minutes",)},
+    15: {"tests/rollout/test_judge_attribution.py": (
+        "an_incident_of_both_arms_is_said_while_it_lasts", "trouble_of_stable_alone_is_not_shared")},
+    16: {"tests/rollout/test_judge_harm.py": ("a_cold_cache_is_tolerated_in_the_warm_up_and_not_after_it",)},
+    22: {"tests/targets/test_kserve_standard_faults.py": (
+        "scenario_22_what_the_status_says_and_the_route_does_not_have_is_not_believed_and_told",
+        "scenario_22_plain_ingress_is_refused_before_anything_is_changed")},
+    23: {"tests/targets/test_kserve_standard_faults.py": (
+        "scenario_23_traffic_waits_for_pods_and_is_left_as_it_is_while_they_do_not_come",
+        "scenario_23_the_predictors_minimum_lowered_in_the_middle_does_not_lock_us_out",
+        "scenario_23_promotion_waits_until_the_canary_has_the_services_pods")},
+    26: {"tests/rollout/test_gates_counting.py": (
+        "a_cohort_speaks_once_when_it_is_mature_and_late_labels_change_nothing",
+        "labels_that_are_missing_or_few_or_late_give_no_verdict")},
+    27: {
+        "tests/rollout/test_gates_in_rollouts.py": ("without_the_drift_job_a_rollout_holds_and_says_so",),
+        "tests/rollout/test_gates_comparing.py": ("a_drift_job_that_last_scored_before_the_step_says_nothing_about_it",)},
+    28: {"tests/targets/test_kuberay_faults.py": ("scenario_28_a_rollback_puts_the_application_back_with_the_cluster_in_one_write",)},
+    29: {"tests/targets/test_kserve_llm_faults.py": (
+        "scenario_29_a_second_write_that_fails_is_finished_by_asking_again",
+        "scenario_29_a_canary_taken_back_from_a_step_is_at_zero_with_the_first_write")},
+    30: {
+        "tests/rollout/store_contract.py": ("a_long_log_with_huge_records_is_kept_whole_and_in_order",),
+        "tests/rollout/test_rollout_store.py": ("a_full_disk_leaves_the_state_as_it_was",)},
 }  # fmt: skip
 
 
@@ -207,6 +246,17 @@ def test_20_without_a_way_back_no_step_is_taken_and_losing_it_is_told():
     desk.at(50)
 
 
+@pytest.mark.parametrize(("asked", "share"), [("promote", 20), ("promote-full", 100)])
+def test_20_a_lost_way_back_is_passed_by_a_full_promote_only_as_its_runbook_says(asked, share):
+    desk = Desk(steps=[20, 50, 100]).at(20)
+    desk.target.lose_way_back("v1", "the revision was collected")
+
+    desk.look(UNDECIDED, asked)
+
+    assert desk.share == share
+    assert "obs rollout promote --full" in render_all()["RolloutWayBackLost.md"]
+
+
 def test_20_a_rollback_to_a_revision_that_is_gone_pages_at_once_and_is_done_when_it_is_back():
     desk = Desk(watch="1h").at(100)
     desk.target.lose_way_back("v1", "its image cannot be pulled")
@@ -271,7 +321,14 @@ def test_25_a_pager_that_is_down_delays_no_rollback_and_gets_its_page_once():
 
 def test_the_others_are_tested_where_they_happen():
     mine = {int(name[5:7]) for name in globals() if name.startswith("test_") and name[5:7].isdigit()}
-    root = Path(__file__).parents[2]
 
     assert mine | set(ELSEWHERE) == set(range(1, 31))
-    assert all((root / place).exists() for place in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("number", ELSEWHERE)
+def test_a_scenario_that_is_tested_elsewhere_has_a_test_by_that_name(number):
+    for place, names in ELSEWHERE[number].items():
+        tree = ast.parse((Path(__file__).parents[2] / place).read_text())
+        tests = {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
+
+        assert {f"test_{name}" for name in names} <= tests

@@ -8,7 +8,7 @@ import pytest
 from rigs import KServeRig, serve_knative_revisions
 
 from mlops_obs.adapters.kserve import KServeTarget
-from mlops_obs.adapters.kserve_knative import INFERENCE_SERVICES
+from mlops_obs.adapters.kserve_knative import INFERENCE_SERVICES, KServeKnativeTarget
 from mlops_obs.adapters.kubernetes.api import ApiConflict, KubernetesApi
 from mlops_obs.errors import Conflict, TargetError
 
@@ -203,3 +203,33 @@ def test_the_mode_is_looked_up_once_and_old_names_of_modes_are_known(cluster):
     assert seen.count("inferenceservices") == 3  # one look for the mode, one for each reading
     assert "HTTPRoute" not in " ".join(KServeTarget("default", "x", mode="Knative").limits())
     rig.close()
+
+
+def test_a_template_that_someone_edits_while_the_canary_starts_is_not_taken_for_the_canary(rig):
+    rig.close()  # KServe is slow from here on
+    target = KServeKnativeTarget(rig.namespace, rig.name, api=rig.api, ready_timeout=0, poll=0.03)
+    assert rig.refused(lambda: target.deploy("v2", "s3://models/v2"))
+    rig.edit("/spec/predictor/model/storageUri", "s3://models/other")
+    rig.reconciler.reconcile()
+
+    with pytest.raises(Conflict, match=r"v2 was edited: it has s3://models/other now.*OBS-KSERVE-005"):
+        target.deploy("v2", "s3://models/v2")
+
+    assert rig.split() == {"v1": 100}
+
+
+def test_a_revision_of_someone_else_is_not_taken_for_the_canary_before_kserve_has_seen_our_patch(rig):
+    rig.edit("/spec/predictor/canaryTrafficPercent", 0)
+    rig.edit("/spec/predictor/model/storageUri", "s3://models/other")
+    assert rig.until(lambda: rig.read()["status"]["components"]["predictor"]["latestReadyRevision"] == f"{rig.name}-predictor-00002")
+    rig.close()  # KServe is slow from here on
+    target = KServeKnativeTarget(rig.namespace, rig.name, api=rig.api, ready_timeout=0, poll=0.03)
+
+    early = rig.refused(lambda: target.deploy("v2", "s3://models/v2"))
+    rig.reconciler.reconcile()
+    target.deploy("v2", "s3://models/v2")
+    target.set_weights({"v1": 80, "v2": 20}, {"v1": 100})
+    rig.reconciler.reconcile()
+
+    assert early
+    assert rig.split() == {"v1": 80, "v2": 20}

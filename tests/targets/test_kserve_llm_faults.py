@@ -9,7 +9,7 @@ from rigs import LLMRig
 
 from mlops_obs.adapters.kserve_llm import LLM_SERVICES, STOP, KServeLLMTarget
 from mlops_obs.adapters.kubernetes.api import ApiError
-from mlops_obs.errors import TargetError
+from mlops_obs.errors import Conflict, TargetError
 
 pytestmark = pytest.mark.stack
 
@@ -141,3 +141,21 @@ def test_a_model_without_a_name_is_refused_before_anything_is_changed(cluster):
 def test_neither_member_is_told_as_such(rig):
     with pytest.raises(TargetError, match="OBS-KSERVE-026"):
         KServeLLMTarget("default", "absent-a", "absent-b", "group", api=rig.api).weights()
+
+
+def test_scenario_17_a_canary_that_someone_edits_gets_no_more_traffic_but_can_be_taken_back(rig):
+    step(rig, 20)
+    rig.cluster.patch(LLM_SERVICES, rig.namespace, rig.b, [{"op": "replace", "path": "/spec/model/uri", "value": "hf://models/other"}])
+
+    with pytest.raises(Conflict, match=r"v2 was edited: it has hf://models/other now.*OBS-KSERVE-005"):
+        rig.target.set_weights({"v1": 50, "v2": 50}, {"v1": 80, "v2": 20})
+
+    step(rig, 0)
+
+
+def test_scenario_17_a_canary_that_someone_edits_at_a_hundred_percent_is_not_finished(rig):
+    step(rig, 100)
+    rig.cluster.patch(LLM_SERVICES, rig.namespace, rig.b, [{"op": "replace", "path": "/spec/model/uri", "value": "hf://models/other"}])
+
+    with pytest.raises(Conflict, match="OBS-KSERVE-005"):
+        rig.target.finish("v2")

@@ -200,3 +200,23 @@ def test_a_second_canary_is_refused_while_the_first_one_has_traffic(rig):
         rig.target.deploy("v3", "s3://models/v3")
 
     assert rig.split() == {"v1": 80, "v2": 20}
+
+
+def test_scenario_17_a_canary_that_someone_edits_gets_no_more_traffic_and_is_not_promoted_but_can_be_taken_back(rig):
+    rig.target.deploy("v2", "s3://models/v2")
+    step(rig, 50)
+    rig.edit("/spec/canary/0/predictor/model/storageUri", "s3://models/other")
+
+    with pytest.raises(Conflict, match=r"v2 was edited: it has s3://models/other now.*OBS-KSERVE-005"):
+        rig.target.set_weights({"v2": 100}, {"v1": 50, "v2": 50})
+
+    step(rig, 0)
+
+
+def test_scenario_17_a_canary_that_someone_edits_at_a_hundred_percent_is_not_promoted(rig):
+    rig.target.deploy("v2", "s3://models/v2")
+    step(rig, 100)
+    rig.edit("/spec/canary/0/predictor/model/storageUri", "s3://models/other")
+
+    with pytest.raises(Conflict, match="OBS-KSERVE-005"):
+        rig.target.finish("v2")

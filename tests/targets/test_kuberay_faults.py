@@ -160,3 +160,16 @@ def test_an_upgrade_on_its_way_back_is_known_from_the_spec_before_the_status_say
 
     with pytest.raises(TargetError, match=r"still rolling back v2.*OBS-KUBERAY-004"):
         rig.target.deploy("v3", "s3://models/v3")
+
+
+def test_scenario_17_an_application_that_someone_edits_gets_no_more_traffic_but_can_be_taken_back(rig):
+    rig.target.deploy("v2", "s3://models/v2")
+    step(rig, 20)
+    edited = rig.read()["spec"]["serveConfigV2"].replace("s3://models/v2", "s3://models/other")
+    rig.cluster.patch(RAY_SERVICES, rig.namespace, rig.name, [{"op": "replace", "path": "/spec/serveConfigV2", "value": edited}])
+
+    with pytest.raises(TargetError, match=r"serveConfigV2 was edited.*OBS-KUBERAY-006"):
+        rig.target.set_weights({"v1": 50, "v2": 50}, rig.target.weights())
+
+    rig.target.set_weights({"v1": 100}, rig.target.weights())
+    rig.eventually({"v1": 100})

@@ -175,7 +175,7 @@ class ControllerSide:
     ) -> Stored:
         """Make `state` the object's rollout, with the next number in its id, and `record(state)` its first record.
 
-        `also` changes the status further in the same write.
+        What people were not told yet goes on with it. `also` changes the status further in the same write.
         """
         obj = self.read(key)
         if obj is None:
@@ -187,9 +187,10 @@ class ControllerSide:
             status["recordsHead"] = self._newest(key)
             status["number"] = int(status["recordsHead"].get("seq") or 0)
         number = int(status.get("number") or 0) + 1
+        waiting = self._state(key, status["state"]).outbox if status.get("state") else ()
         if status.get("state"):
             status["past"] = [*(status.get("past") or []), status["state"]][-_PAST:]
-        state = state.model_copy(update={"id": f"{key}-{number}"})
+        state = state.model_copy(update={"id": f"{key}-{number}", "outbox": (*waiting, *state.outbox)})
         status.update(number=number, token=token, segments=[])
         status["answered"] = highest_request(obj)
         status["observedGeneration"] = int(obj["metadata"].get("generation") or 0)
@@ -221,6 +222,19 @@ class ControllerSide:
                 self._put(key, {**obj, "status": status})
         except ApiError as error:
             raise failed(error) from error
+
+    def drain(self, key: str) -> None:
+        """Move every record that still waits into objects, for the Rollout object is about to go."""
+        while (obj := self._held.get(key)) is not None:
+            status = dict(obj.get("status") or {})
+            try:
+                flushed = self._flushed[key] = max(self._flushed.get(key, 0), self._log.flush(key, status))
+                if flushed >= int((status.get("recordsHead") or {}).get("seq") or 0):
+                    return
+                self._log.append(key, status, [], retreating=True, seal=True, flushed=flushed)
+                self._put(key, {**obj, "status": status})
+            except ApiError as error:
+                raise failed(error) from error
 
     def take(self, key: str, obj: Object) -> None:
         """Know the object as the server has just answered it."""

@@ -53,6 +53,7 @@ class Settings:
     resync: float = 300.0
     foreign: bool = False
     poll: float = 0.25
+    ray_serve: tuple[tuple[str, str], ...] = ()
 
 
 class Operator:
@@ -104,6 +105,7 @@ class Operator:
             clock=clock,
             interval=settings.interval,
             foreign=settings.foreign,
+            ray_serve=settings.ray_serve,
         )
         self._samples = SampleWatch(newest, self.queue.add, poll=settings.poll) if newest else None
         self._threads: list[threading.Thread] = []

@@ -10,7 +10,7 @@ target says that it is itself gone; otherwise it stays, for the traffic must not
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from mlops_obs.adapters.kubernetes.informer import Key
 from mlops_obs.adapters.kubernetes.resources import FINALIZER, RETRY, ROLLOUTS, open_requests
 from mlops_obs.adapters.kubernetes.status import condition, set_condition
 from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
-from mlops_obs.errors import ObsError, SpecError, TargetError
+from mlops_obs.errors import ObsError, SpecError, StateError, TargetError
 from mlops_obs.rollout.controller import Controller
 from mlops_obs.rollout.document import parse_document
 from mlops_obs.rollout.ports import Finishes, TrafficTarget, WayBack, Weights
@@ -31,6 +31,7 @@ from mlops_obs.rollout.spec import Rollout
 from mlops_obs.rollout.state import RolloutState
 
 ACCEPTED = "SpecAccepted"
+_CALM = 10  # times the interval between two looks after a promotion, when nothing of ours can do harm any more
 MakeTarget = Callable[[Rollout], TrafficTarget]
 MakeController = Callable[[str, KubernetesRolloutStore, TrafficTarget, Rollout], Controller]
 
@@ -117,6 +118,8 @@ class Reconciler:
         make_controller: a Controller for (name, store, guarded target, spec).
         interval: seconds between two looks at a running rollout.
         foreign: let a Rollout move the traffic of targets in other namespaces than its own.
+        ray_serve: the only targets on Ray Serve that are taken, each as (import path, address of the cluster): the operator imports the
+            one and unpickles what the other sends, so that whoever may write a Rollout must not choose them.
     """
 
     def __init__(
@@ -131,7 +134,9 @@ class Reconciler:
         clock: Callable[[], float],
         interval: float = 1.0,
         foreign: bool = False,
+        ray_serve: Collection[tuple[str, str]] = (),
     ) -> None:
+        self._ray_serve = frozenset(ray_serve)
         self._api, self._stores, self._events = api, stores, events
         self._token, self._make_target, self._make_controller = token, make_target, make_controller
         self._clock, self._interval, self._foreign = clock, interval, foreign
@@ -165,6 +170,8 @@ class Reconciler:
             return Looked(None)
         stored = store.load(name)
         state = stored.state if stored else None
+        # Asked of the rollout that is over, e.g. to roll it back: answered before the next one begins, which would not know of it.
+        asked = stored is not None and stored.state.over and bool(stored.requests)
         self._tell_of_nonsense(key, obj)
         deleting = bool(obj["metadata"].get("deletionTimestamp"))
         if deleting:
@@ -174,7 +181,7 @@ class Reconciler:
                 return self._let_go(key, obj, state.reason if state else "no rollout has begun")
         else:
             obj = self._hold_on(store, obj)
-            state = self._follow_spec(key, store, obj, state, token)
+            state = state if asked else self._follow_spec(key, store, obj, state, token)
         if state is None:
             return Looked(None)
         running = self._controller(key, obj, store, state)
@@ -187,8 +194,8 @@ class Reconciler:
         if state is None:
             return Looked(None)
         if self._done(state):
-            return Looked(0.0 if deleting or (self._wants_another(obj, state) and not _refused(obj)) else None, state)
-        return Looked(self._interval, state)
+            return Looked(0.0 if deleting or asked or (self._wants_another(obj, state) and not _refused(obj)) else None, state)
+        return Looked(self._interval * (_CALM if state.phase == "Promoted" else 1), state)
 
     # --- the spec ---------------------------------------------------------------------------------------------
 
@@ -263,6 +270,11 @@ class Reconciler:
             what = f"its target is in namespace {namespace}, and whoever may write Rollouts here may not move traffic there"
             todo = "create it there, or start the operator with --allow-foreign-targets"
             raise SpecError("OBS-KUBE-016", what, where=where, todo=todo)
+        ray = spec.target.ray_serve
+        if ray is not None and (ray.import_path, ray.address) not in self._ray_serve:
+            what = f"this operator runs no code of {ray.import_path} against the Ray cluster {ray.address}"
+            todo = f"whoever runs the operator may start it with --allow-ray-serve {ray.import_path}@{ray.address}"
+            raise SpecError("OBS-KUBE-020", what, where=where, todo=todo)
         return spec
 
     def _accept(self, key: Key, store: KubernetesRolloutStore, obj: Object, *, accepted: bool, reason: str, message: str) -> None:
@@ -299,12 +311,22 @@ class Reconciler:
         return held
 
     def _let_go(self, key: Key, obj: Object, why: str) -> Looked:
+        self._keep_records(key, obj)
         current = self._fresh(obj)
         if FINALIZER in (current["metadata"].get("finalizers") or []):
             self._patch_finalizers(current, [one for one in current["metadata"]["finalizers"] if one != FINALIZER])
         self._events.emit(Event(obj, "let-go", "Normal", "LetGo", f"the object may be deleted: {why}", self._clock()))
         self.forget(key)
         return Looked(None)
+
+    def _keep_records(self, key: Key, obj: Object) -> None:
+        """Save the newest records before the object goes; an account that may not write them must not keep the object for ever."""
+        try:
+            self._stores(key[0]).drain(key[1])
+        except StateError as error:
+            if getattr(error.__cause__, "status", None) not in (403, 404, 422) and error.code != "OBS-KUBE-011":
+                raise
+            self._events.emit(Event(obj, "records-lost", "Warning", "RecordsLost", str(error), self._clock()))
 
     def _fresh(self, obj: Object) -> Object:
         try:

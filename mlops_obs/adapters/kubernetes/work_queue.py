@@ -8,6 +8,7 @@ token bucket, so that an API server that comes back is not trampled.
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
 from collections import deque
@@ -38,7 +39,7 @@ class WorkQueue(Generic[K]):
         burst: int = 100,
     ) -> None:
         self._clock, self._jitter, self._first, self._longest = clock, jitter, first, longest
-        self._rate, self._burst, self._next_free = rate, burst, 0.0
+        self._rate, self._burst, self._next_free = rate, burst, -math.inf
         self._ready: deque[K] = deque()
         self._since: dict[K, float] = {}  # when a key became ready
         self._active: set[K] = set()

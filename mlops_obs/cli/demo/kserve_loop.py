@@ -48,19 +48,11 @@ class KServeLoop(Loop):
         Raises:
             PlatformError: OBS-DEMO-004 or -013 if a piece fails, OBS-DEMO-010 if a program is missing.
         """
-        settings, lines = self.settings, self.settings.out / "stack.jsonl"
-        argv = [sys.executable, "-m", "feature_train_serve", "--out", str(settings.out), "--seed", str(settings.seed), "--prepare-only"]
-        argv += ["--data", str(settings.data)] if settings.data else []
-        child = self.children.start("stack", argv, stdout=lines)
-        for line in self._follow(child, lines):
-            if line["status"] == "error" and line["step"] == "stack":
-                raise PlatformError("OBS-DEMO-004", f"the stack failed: {line['note']}", where=str(child.log), todo="read its log")
-            if line["status"] == "ready":
-                self.packages, self.customers, self.store = line["packages"], Path(line["customers"]), Path(line["store"])
-                break
-            on_line(line)
-        child.process.wait(60)
-        self.children.running.remove(child)
+        self._prepare(on_line)
+        self.start_serving(on_line)
+
+    def start_serving(self, on_line: Callable[[dict[str, Any]], None]) -> None:
+        """Start the API server and serve v1 of `packages` on it; `customers` and `store` are known by now."""
         on_line({"step": "kubernetes", "status": "start", "note": "API server"})
         self._start_api_server()
         on_line({"step": "kubernetes", "status": "done", "note": "a real API server with the resources of KServe and mlops-obs"})
@@ -82,6 +74,21 @@ class KServeLoop(Loop):
         return done.stdout
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _prepare(self, on_line: Callable[[dict[str, Any]], None]) -> None:
+        settings, lines = self.settings, self.settings.out / "stack.jsonl"
+        argv = [sys.executable, "-m", "feature_train_serve", "--out", str(settings.out), "--seed", str(settings.seed), "--prepare-only"]
+        argv += ["--data", str(settings.data)] if settings.data else []
+        child = self.children.start("stack", argv, stdout=lines)
+        for line in self._follow(child, lines):
+            if line["status"] == "error" and line["step"] == "stack":
+                raise PlatformError("OBS-DEMO-004", f"the stack failed: {line['note']}", where=str(child.log), todo="read its log")
+            if line["status"] == "ready":
+                self.packages, self.customers, self.store = line["packages"], Path(line["customers"]), Path(line["store"])
+                break
+            on_line(line)
+        child.process.wait(60)
+        self.children.running.remove(child)
 
     def _start_api_server(self) -> None:
         missing = [f"{one} ({todo})" for one, todo in _PROGRAMS.items() if shutil.which(one) is None]

@@ -8,6 +8,7 @@ from mlops_obs.adapters.files import load_slos, write_atomically
 from mlops_obs.cli import wiring
 from mlops_obs.cli.demo.loop import SERVICE, Loop
 from mlops_obs.cli.demo.screen import Screen
+from mlops_obs.cli.rollout.shared import place
 from mlops_obs.dashboards.report import render_report
 from mlops_obs.dashboards.report_data import PageArrival, Promise, StageTiming, collect
 
@@ -22,7 +23,7 @@ def write_report(loop: Loop, screen: Screen) -> Path:
         SERVICE,
         screen.steps[0].start,
         screen.steps[-1].end,
-        records=wiring.rollout_store(environment).records(SERVICE),
+        records=place(loop.env_file).records(),
         pages=[PageArrival(page["received_at"], page["text"], page["payload"]) for page in loop.pages()],
         stages=[StageTiming(step.name, step.start, step.end, step.note) for step in screen.steps],
         promises=[

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlops_obs.cli import wiring
-from mlops_obs.cli.rollout.shared import Env, Out, Output, show, words
+from mlops_obs.cli.rollout.shared import Env, Out, Output, moved, show, words
 from mlops_obs.cli.rollout.standing import as_json
+from mlops_obs.cli.stopping import stop_when_asked
 from mlops_obs.errors import ObsError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlops_obs.adapters.rollout_store import RolloutStore
     from mlops_obs.rollout.controller import Controller
     from mlops_obs.slo.spec import SLO
@@ -63,15 +65,7 @@ def controller(
     if environment.discovery:
         os.environ.setdefault("MLOPS_OBS_DISCOVERY_DIR", str(environment.discovery))
     telemetry.register_collector("rollout", read)
-    stop: list[int] = []
-
-    def ask_to_stop(received: int, _: object) -> None:
-        if stop:
-            raise KeyboardInterrupt
-        stop.append(received)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
+    stop = stop_when_asked()
     typer.echo(f"controller {owner} of {environment.service} is running", err=True)
     for slo in (one for one in slos if one.service == environment.service and one.budget_policy):
         ladder = ", ".join(f"{one.action} below {percent(float(one.below))}" for one in slo.budget_policy)
@@ -90,7 +84,7 @@ def _objectives(environment: wiring.Environment) -> list[SLO]:
     return load_slos(*environment.slos) if environment.slos else []
 
 
-def run(running: Controller, store: RolloutStore, interval: float, stop: list[int], owner: str, output: Output) -> None:
+def run(running: Controller, store: RolloutStore, interval: float, stop: Sequence[int], owner: str, output: Output) -> None:
     """Step until a signal came; print each change once."""
     told, trouble = ("", "", ""), ""
     while not stop:
@@ -103,7 +97,7 @@ def run(running: Controller, store: RolloutStore, interval: float, stop: list[in
             )
             if state is not None and (state.id, state.phase, words(state)) != told:
                 told = (state.id, state.phase, words(state))
-                line = f"{time.strftime('%H:%M:%S')} {state.id} {state.phase} {state.spec.canary} {state.weight} %: {state.reason}"
+                line = f"{time.strftime('%H:%M:%S')} {state.id} {state.phase} {moved(state)}: {state.reason}"
                 show(as_json(state, None, owner), line, output, compact=True)
         except ObsError as error:
             trouble = _complain(str(error), trouble)

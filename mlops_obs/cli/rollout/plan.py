@@ -19,6 +19,7 @@ from mlops_obs.cli.rollout.view import field, seen_in
 from mlops_obs.durations import humanize_duration
 from mlops_obs.rollout.lint import lint, step_power
 from mlops_obs.rollout.pace import plan_of as plan_of_weights
+from mlops_obs.rollout.pace import useless
 from mlops_obs.rollout.spec import Rollout
 
 
@@ -35,6 +36,7 @@ def plan_of(environment: wiring.Environment, spec: Rollout, now: float) -> dict[
     refused = _refusals(environment, spec)
     way_back, stable = _way_back(known, spec, refused)
     weights = plan_of_weights(spec)
+    refused += [why for weight in weights if (why := useless(spec, weight))]
     seconds: list[dict[str, float | None]] = [{} for _ in weights]
     traffic = known.traffic
     for name, share in traffic.bad.items() if traffic else ():

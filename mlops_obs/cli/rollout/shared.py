@@ -206,3 +206,8 @@ def words(state: RolloutState) -> str:
     """Return the reason without its numbers, so that a line is printed when something changed and not at every count."""
     said = f"{state.step} {state.goal} {sorted(state.policy.items())} {state.reason}"
     return "".join(letter for letter in said if not letter.isdigit())
+
+
+def moved(state: RolloutState) -> str:
+    """Return the canary's share: what it has, or on the way back what it shall have."""
+    return f"{state.spec.canary} {'' if state.goal == 'forward' or state.over else 'to '}{state.weight} %"

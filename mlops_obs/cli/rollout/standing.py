@@ -24,6 +24,7 @@ from typing import Any
 from mlops_obs.rollout.explain import foretold_in_words
 from mlops_obs.rollout.forecast import Forecast
 from mlops_obs.rollout.holdings import NOWHERE, Home, deadline_left, holds
+from mlops_obs.rollout.pace import plan_of
 from mlops_obs.rollout.records import Record
 from mlops_obs.rollout.state import RolloutState
 
@@ -62,7 +63,7 @@ def as_json(
         "reason": state.reason,
         "why": state.why,
         "step": state.step + 1,
-        "steps": list(state.plan or (spec.steps if spec.pace == "steps" else ())),
+        "steps": list(state.plan or plan_of(spec)),
         "pace": spec.pace,
         "manual_gates": list(spec.manual_gates),
         "weights": state.desired,

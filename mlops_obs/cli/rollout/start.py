@@ -31,6 +31,7 @@ from mlops_obs.rollout.known_bad import again
 from mlops_obs.rollout.records import make_record
 from mlops_obs.rollout.spec import Rollout
 from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.target_spec import Target
 
 
 def start(
@@ -65,6 +66,9 @@ def start(
         show_plan(environment, spec, output)
         return
     if environment.store is not None:
+        if spec.target is None:  # an object must name it; credentials stay with the operator
+            target = {environment.target.kind: environment.target.chosen.model_dump(exclude={"kubeconfig"})}
+            spec = spec.model_copy(update={"target": Target.model_validate(target)})
         _apply(spec, file, environment.store.kubernetes.namespace, environment.store.kubernetes.kubeconfig, dry_run, output)
         return
     store = wiring.rollout_store(environment)

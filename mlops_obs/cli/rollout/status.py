@@ -19,6 +19,7 @@ from mlops_obs.cli.rollout.shared import (
     Timeout,
     Which,
     columns,
+    moved,
     place,
     show,
     warn_if_alone,
@@ -112,7 +113,7 @@ def _watch_lines(where: Place, state: RolloutState, until: float, output: Output
     while True:
         if (state.phase, words(state)) != told:
             told = (state.phase, words(state))
-            line = f"{time.strftime('%H:%M:%S')} {state.phase} {state.spec.canary} {state.weight} %: {state.reason}"
+            line = f"{time.strftime('%H:%M:%S')} {state.phase} {moved(state)}: {state.reason}"
             show(looker.look(state), line, output, compact=True)
         if state.over or time.monotonic() > until:
             return state

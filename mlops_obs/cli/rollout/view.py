@@ -15,6 +15,7 @@ from typing import Any
 from mlops_obs.cli.rollout.standing import as_json
 from mlops_obs.durations import humanize_duration
 from mlops_obs.rollout.forecast import Forecast
+from mlops_obs.rollout.judge import at_most_worse
 from mlops_obs.rollout.records import Record
 from mlops_obs.rollout.state import RolloutState
 
@@ -41,7 +42,7 @@ COLOURS = {
 FAULTS = {
     "canary": "the canary's own: stable did well in the same minutes",
     "shared": "shared: both revisions suffer, so the canary is not blamed and the deadline stands still",
-    "telemetry": "telemetry: what cannot be seen decides nothing, for or against the canary",
+    "telemetry": "telemetry: metrics or a split that cannot be trusted decide nothing, for or against the canary",
 }
 WIDTH, _LABEL, _BAR = 100, 13, 20
 
@@ -124,7 +125,7 @@ def _head(data: dict[str, Any], now: float) -> list[tuple[str, str]]:
     left = data["deadline_left"]
     if left is not None and not retreating and data["phase"] != "Watching":
         status += f"; deadline in {humanize_duration(left)}" if left > 0 else f"; deadline passed {humanize_duration(-left)} ago"
-    message = f"{data['why']}. {data['reason']}" if retreating and data["why"] not in data["reason"] else data["reason"]
+    message = f"{data['why']}; {data['reason']}" if retreating and data["why"] not in data["reason"] else data["reason"]
     head = [("Rollout", data["rollout"]), ("Status", status), ("Message", message), ("Traffic", _traffic(data, retreating))]
     fault = fault_of(data["attribution"], data["goal"])
     head += [("Fault", fault)] if fault else []
@@ -200,7 +201,10 @@ def _steps(data: dict[str, Any], end: float, width: int) -> list[list[str]]:
             out.append([line])
             continue
         since = None if data["phase"] == "Promoted" else data["step_started_at"]
-        line += f"  for {humanize_duration(max(0.0, end - since))}" if since is not None else "" if data["ended_at"] else "  waiting for the target"
+        if since is not None:
+            line += f"  for {humanize_duration(max(0.0, end - since))}"
+        elif not data["ended_at"]:
+            line += "  waiting for the target"
         out.append([line, *findings(data["evidence"], data["canary"], data["stable"], width - 3)])
     return out
 
@@ -234,8 +238,8 @@ def findings(numbers: dict[str, Any], canary: str, stable: str, width: int) -> l
         parts = [f"{canary} {share(one['canary_bad'], one['canary_total'])}", f"{stable} {share(one['stable_bad'], one['stable_total'])}"]
         if one.get("ratio") is not None and one.get("ratio_low") is not None:
             parts.append(f"ratio {ratio(one['ratio'])} ({ratio(one['ratio_low'])} to {ratio(one['ratio_high'])})")
-        upper = f"worse by at most {one['difference_upper']:.1%} (limit {one['margin']:.1%})"
-        parts.append(upper if one.get("step_requests", 1) else "nothing counted at this step yet")
+        upper = at_most_worse(one["difference_upper"])
+        parts.append(f"{upper} (limit {one['margin']:.1%})" if one.get("step_requests", 1) else "nothing counted at this step yet")
         if one.get("log10_alike_bound", 0.0) > 0:
             parts.append(f"no worse {odds(one['log10_alike'])} of {odds(one['log10_alike_bound'])}")
         parts += ["(measured only)"] if one.get("dry_run") else []
@@ -264,7 +268,7 @@ def history_line(one: Record) -> str:
     if one["kind"] == "decision":
         lines += [
             f"{' ' * 25}{name}: canary {test['canary_bad']}/{test['canary_total']}, stable {test['stable_bad']}/{test['stable_total']}, "
-            f"evidence 10^{test['log10_e_peak']:.1f} of 10^{test['log10_bound']:.1f}, worse by at most {test['difference_upper']:.1%}"
+            f"evidence 10^{test['log10_e_peak']:.1f} of 10^{test['log10_bound']:.1f}, {at_most_worse(test['difference_upper'])}"
             for name, test in sorted(one["evidence"].get("tests", {}).items())
         ]
         lines += [

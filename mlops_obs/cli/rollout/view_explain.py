@@ -11,6 +11,7 @@ from typing import Any
 
 from mlops_obs.cli.rollout.view import WIDTH, bar, fault_of, field, flow, odds, ratio, seen_in, share
 from mlops_obs.rollout.explain import Explanation
+from mlops_obs.rollout.judge import at_most_worse
 from mlops_obs.rollout.state import RolloutState
 
 
@@ -21,7 +22,7 @@ def explained(found: Explanation, state: RolloutState, width: int = WIDTH) -> li
     lines = field("Decision", f"{found.seq} of {found.rollout}, {moment}: {found.action}{who}", width)
     lines += field("Why", found.reason, width)
     if found.weights_seen is not None:
-        then = f", then set to {_split(found.weights_set)}" if found.weights_set else ""
+        then = f", to become {_split(found.weights_set)}" if found.weights_set else ""
         lines += field("Traffic", f"{_split(found.weights_seen)}{then}", width)
     blind = "it could not be judged" if found.unknown in ("", found.reason) else found.unknown
     lines += field("Verdict", f"unknown: {blind}" if found.verdict == "unknown" else found.verdict or "not judged", width)
@@ -56,7 +57,7 @@ def _tests(found: Explanation, canary: str, stable: str, width: int) -> list[str
         alike = (
             f"; no worse {odds(one['log10_alike'])} of {odds(one['log10_alike_bound'])}" if one.get("log10_alike_bound", 0.0) > 0 else ""
         )
-        lines.append(f"  good enough?  at most {one['difference_upper']:.1%} worse, limit {one['margin']:.1%}{alike}")
+        lines.append(f"  good enough?  {at_most_worse(one['difference_upper'])}, limit {one['margin']:.1%}{alike}")
         parts = [f"{canary} {share(one['canary_bad'], one['canary_total'])}", f"{stable} {share(one['stable_bad'], one['stable_total'])}"]
         if one.get("ratio") is not None and one.get("ratio_low") is not None:
             parts.append(f"ratio {ratio(one['ratio'])} ({ratio(one['ratio_low'])} to {ratio(one['ratio_high'])})")

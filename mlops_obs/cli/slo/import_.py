@@ -48,8 +48,8 @@ def import_(
             "OBS-CLI-001", "rules of other tools are made of Sloth specs only", todo="write obs slo import sloth FILE --as-rules sloth"
         )
     check_losses(losses)
-    options = Options(service, team, period, _read(windows or []), promql_problem)
-    sources = _read(files)
+    options = Options(service, team, period, read_sources(windows or []), promql_problem)
+    sources = read_sources(files)
     if as_rules:
         text, lost = carry_rules(sources, options, version=sloth_version or SLOTH_VERSION, guard_idle=guard_idle)
         deliver({out: text} if out else {}, text, force=force)
@@ -78,7 +78,8 @@ def _specs(
     return lost
 
 
-def _read(paths: Sequence[Path]) -> list[Source]:
+def read_sources(paths: Sequence[Path]) -> list[Source]:
+    """Read every document of files and folders; all mistakes come at once."""
     from mlops_obs.adapters.yaml_documents import read_documents
     from mlops_obs.slo.spec import SpecErrors
 

@@ -6,20 +6,20 @@ listed; the rest comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from mlops_obs.errors import ObsError, SpecError
 from mlops_obs.rollout.foreign.argo import read_argo
 from mlops_obs.rollout.foreign.drafts import Draft, Options
 from mlops_obs.rollout.foreign.flagger import read_flagger
+from mlops_obs.slo.foreign.carry import Source
 from mlops_obs.slo.foreign.fields import Report
 from mlops_obs.slo.foreign.losses import Loss
 from mlops_obs.slo.spec_errors import SpecErrors
 
 Tool = Literal["argo", "flagger"]
 TOOLS: tuple[Tool, ...] = ("argo", "flagger")
-Source = tuple[object, Callable[[tuple[int | str, ...]], str]]  # a parsed document, and where each path of keys stands
 
 
 def carry(tool: Tool, sources: Sequence[Source], options: Options) -> tuple[list[Draft], list[Loss]]:

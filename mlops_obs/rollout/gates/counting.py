@@ -8,8 +8,9 @@ that no look has to wait for them. A slice in which a gate has nothing to say ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 from mlops_obs.errors import ObsError
@@ -24,6 +25,8 @@ from mlops_obs.slo.counters import CounterSource, Series
 from mlops_obs.slo.indicators import Counters, Selector, counters
 from mlops_obs.slo.selectors import parse_selector
 from mlops_obs.slo.spec import SLO
+
+Span = tuple[float, float]
 
 
 def place_of(labels: Mapping[str, str]) -> tuple[str, str]:
@@ -125,6 +128,7 @@ class CountingGates:
     def __init__(self, source: CounterSource, spec: Rollout, slos: Sequence[SLO] = ()) -> None:
         self._source, self._spec = source, spec
         self.notes: tuple[str, ...] = ()
+        self._owed: dict[str, float] = {}  # since when a gate could not be read, by its name
         self._plans: list[Plan] = []
         self._quality = [gate for gate in spec.gates if isinstance(gate, QualityGate)]
         by_name = {slo.name: slo for slo in slos if slo.service == spec.service}
@@ -136,52 +140,56 @@ class CountingGates:
                     self.notes += (f"gate {gate.name} has no data: {error}",)
 
     def read(
-        self, arms: Arms, began_at: float, end: float, edges: Sequence[float], processes: set[tuple[str, str]], now: float
+        self, arms: Arms, began_at: float, told: float, slices: Sequence[Span], processes: set[tuple[str, str]], now: float
     ) -> dict[float, dict[str, Both]]:
         """Return what each gate counted, by the end of the slice that gets it.
 
         Args:
             arms: who is compared.
             began_at: where the grid of blocks begins (Unix seconds).
-            end: where the first new slice begins.
-            edges: the ends of the new slices.
+            told: end of the last slice that was not missing; blocks and cohorts since then are for the first one that is not.
+            slices: start and end of the new slices that are not missing.
             processes: those that the request counters come from.
             now: Unix seconds.
         """
-        out: dict[float, dict[str, Both]] = {edge: {} for edge in edges}
-        if not edges:
+        out: dict[float, dict[str, Both]] = {edge: {} for _, edge in slices}
+        if not slices:
             return out
-        for plan in self._plans:
+        readers: dict[str, Callable[[float], list[tuple[float, Both]]]] = {
+            **{one.name: partial(self._counted, one, arms, began_at, slices, processes, now) for one in self._plans},
+            **{one.name: partial(self._cohorts, one, arms, began_at, slices) for one in self._quality},
+        }
+        for name, read in readers.items():
             try:
-                for edge, both in self._counted(plan, arms, began_at, [end, *edges], processes, now):
-                    out[edge][plan.name] = both
+                for edge, both in read(self._owed.get(name, told)):
+                    out[edge][name] = both
             except ObsError:
-                continue  # what does not answer has no data in these slices
-        for gate in self._quality:
-            try:
-                for edge, both in read_cohorts(self._source, self._spec, gate, arms, began_at, [end, *edges]):
-                    out[edge][gate.name] = both
-            except ObsError:
-                continue
+                self._owed.setdefault(name, told)  # it has no data in these slices; its blocks and cohorts can wait
+            else:
+                self._owed.pop(name, None)
         return out
 
+    def _cohorts(self, gate: QualityGate, arms: Arms, began_at: float, slices: Sequence[Span], told: float) -> list[tuple[float, Both]]:
+        return read_cohorts(self._source, self._spec, gate, arms, began_at, [told, *(edge for _, edge in slices)])
+
     def _counted(
-        self, plan: Plan, arms: Arms, began_at: float, edges: Sequence[float], processes: set[tuple[str, str]], now: float
+        self, plan: Plan, arms: Arms, began_at: float, slices: Sequence[Span], processes: set[tuple[str, str]], now: float, told: float
     ) -> list[tuple[float, Both]]:
         spec = self._spec
         before = max(60.0, 3 * spec.stale_after) + (plan.width + plan.lag if plan.width else 0.0 if plan.settled else 4 * spec.block)
-        tracks = load(self._source, plan, spec, arms, edges[0] - before, now)
+        tracks = load(self._source, plan, spec, arms, told - before, now)
         if tracks is None:
             return []
         plan.settle(tracks.total, processes, spec)
         holes = tracks.holes(now, max(spec.stale_after, JITTER * spec.slice, 2 * plan.lag))
-        found = []
-        for edge, start, stop in _stretches(plan, began_at, edges):
+        found: dict[float, Both] = {}
+        for edge, start, stop in _stretches(plan, began_at, told, slices):
             if tracks.last_is_number and not missing_in(start, stop, holes):
                 canary, stable = (tracks.bad_total(revision, start, stop) for revision in (arms.canary, arms.stable))
                 if canary[1] or stable[1]:
-                    found.append((edge, (canary, stable)))
-        return found
+                    more = found.get(edge, ((0, 0), (0, 0)))
+                    found[edge] = (_sum(more[0], canary), _sum(more[1], stable))
+        return list(found.items())
 
 
 def counters_of(gate: SloGate | CountersGate, slos: Mapping[str, SLO]) -> Counters:
@@ -208,14 +216,17 @@ def why_uncounted(gate: SloGate | CountersGate, slos: Mapping[str, SLO]) -> str:
     return ""
 
 
-def _stretches(plan: Plan, began_at: float, edges: Sequence[float]) -> list[tuple[float, float, float]]:
-    """Return (end of the slice, start, end of what is counted into it)."""
+def _stretches(plan: Plan, began_at: float, told: float, slices: Sequence[Span]) -> list[tuple[float, float, float]]:
+    """Return (end of the slice, start, end of what is counted into it): the slice itself, or the blocks that fell due since the last."""
     if plan.width is None:
-        return [(edge, start, edge) for start, edge in pairwise(edges)]
+        return [(edge, start, edge) for start, edge in slices]
     out = []
-    for start, edge in pairwise(edges):
-        first = math.floor((start - plan.lag - began_at) / plan.width + 1e-9)
-        last = math.floor((edge - plan.lag - began_at) / plan.width + 1e-9)
-        if last > max(first, 0):
-            out.append((edge, began_at + max(first, 0) * plan.width, began_at + last * plan.width))
+    for start, edge in pairwise([told, *(edge for _, edge in slices)]):
+        first, last = (math.floor((at - plan.lag - began_at) / plan.width + 1e-9) for at in (start, edge))
+        for block in range(max(first, 0), last):
+            out.append((edge, began_at + block * plan.width, began_at + (block + 1) * plan.width))
     return out
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]

@@ -48,7 +48,7 @@ def read_promql(gate: PromqlGate, source: object, arms: Arms, now: float) -> Gat
     try:
         stable: float | None = _one(source, gate, arms.stable, now)
     except (ObsError, ValueError):
-        stable = None  # told for comparison only
+        stable = None  # nothing to compare with
     limits = _limits(gate)
     if not _bad(gate, value):
         return reading(True, f"{value:g} is within {limits}", value, stable)
@@ -57,6 +57,10 @@ def read_promql(gate: PromqlGate, source: object, arms: Arms, now: float) -> Gat
     except (ObsError, ValueError) as error:
         return reading(None, f"{value:g} is not within {limits}, but for how long cannot be told: {_why(error)}", value, stable)
     if all(_bad(gate, one) for one in before):
+        if gate.on_fail == "rollback" and stable is not None and _bad(gate, stable):  # no reason to send anybody back to it
+            return reading(
+                None, f"{value:g} is not within {limits}, but neither is {stable:g} of {arms.stable}: both suffer", value, stable
+            )
         return reading(False, f"{value:g} has not been within {limits} for {humanize_duration(gate.for_)}", value, stable)
     return reading(None, f"{value:g} is not within {limits}, for less than {humanize_duration(gate.for_)} so far", value, stable)
 

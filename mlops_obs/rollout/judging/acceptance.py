@@ -147,11 +147,6 @@ def lower_bound(bad: float, total: float, alpha: float) -> float:
     return 0.0 if total <= 0 or bad <= 0 else _edge(0.0, bad / total, True, _rejects(bad, total, alpha))
 
 
-def confidence_bounds(bad: float, total: float, alpha: float) -> tuple[float, float]:
-    """Return the interval that holds the true ratio at all times with probability 1 - alpha."""
-    return lower_bound(bad, total, alpha), upper_bound(bad, total, alpha)
-
-
 def _rejects(bad: float, total: float, alpha: float) -> Callable[[float], bool]:
     mixture = _log_beta(bad + _PRIOR_BAD, total - bad + _PRIOR_GOOD) - _log_beta(_PRIOR_BAD, _PRIOR_GOOD)
     limit = mixture + math.log(alpha)

@@ -16,7 +16,6 @@ failure is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,15 +146,3 @@ class HarmTest:
 def _later(told: int) -> float:
     """Return the prior chance that a regression begins after the `told`-th block that tells something."""
     return _LATER / math.sqrt(told) if told else 1.0
-
-
-def harm_log_e_peak(rows: Iterable[Row], *, tolerated: float = 1.0, block: float = 60.0, noise: float = 0.8) -> float:
-    """Return ln of the largest e-value so far against "the canary's mean ratio to stable is at most `tolerated`", at least 0.
-
-    Rows stand in the order of time and do not overlap; the grid of blocks begins with the first.
-    """
-    test: HarmTest | None = None
-    for row in rows:
-        test = test or HarmTest(Null(tolerated, noise, block), row.start)
-        test.push(row)
-    return test.peak if test else 0.0

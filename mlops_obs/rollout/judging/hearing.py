@@ -105,8 +105,9 @@ class Hearing:
     def acceptance(self, track: Track) -> Acceptance:
         """Return what the step has shown of one question."""
         margin = track.question.margin
-        if margin is None:  # any difference will do
-            return Acceptance(0.0 if track.counts[1] else 1.0, track.counts[1], 0.0, 0.0)
+        told = self._step_at is not None and track.told_at > self._step_at
+        if margin is None:  # any difference will do, but a question that is not answered any more acquits nobody
+            return Acceptance(0.0 if told else 1.0, track.counts[1] if told else 0, 0.0, 0.0)
         if track.step is None:  # the step has not begun yet: what came before it shows nothing of it
             return Acceptance(1.0, 0, 0.0, 0.0)
         steps = max(len(self.spec.steps), 1)

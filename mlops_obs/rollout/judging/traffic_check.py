@@ -72,6 +72,11 @@ class TrafficTest:
         self._null = self._null_now = np.zeros(len(_NULL) * len(_NULL_NOISE))
         self._since = self._since_now = np.full(len(_WRONG) * len(_WRONG_NOISE), -math.inf)
 
+    def _excuse(self) -> None:
+        """End an alarm; the next one needs more evidence."""
+        self._alarms += 1
+        self._begin_anew()
+
     @property
     def _bound(self) -> float:
         return math.log((self._alarms + 1) * (self._alarms + 2) / self._alpha)
@@ -82,11 +87,12 @@ class TrafficTest:
         if index != self._index:
             whole = self._block_totals
             if self._alarm and whole[2] > 0 and _alike(whole[0], whole[1], whole[2] / whole[1]):
-                self._alarms += 1
-                self._begin_anew()
+                self._excuse()
             self._index, self._last_totals, self._block_totals = index, whole, [0.0, 0.0, 0.0]
         share = None if weight is None else weight / 100
         if share != self._declared:
+            if self._alarm:
+                self._excuse()  # an alarm about another split says nothing of this one, and at 100 % nothing could ever end it
             self._declared, self._changed_at = share, start
             self._last_totals, self._block_totals = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]  # what was seen of another split
         total = canary + stable

@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
-
+from mlops_obs.errors import PlatformError
 from mlops_obs.lifecycle import instrument
+
+try:
+    from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+except ImportError as error:
+    raise PlatformError(
+        "OBS-FAKE-008", "the ingress needs aiohttp, which is not installed", todo="pip install 'mlops-obs[serve]'"
+    ) from error
 
 _FORWARDED = ("content-type", "tracestate", "inference-header-content-length", "x-request-id")
 _LARGEST = 16 << 20
@@ -71,6 +77,10 @@ class WeightedIngress:
         app.router.add_route("*", "/{path:.*}", self._answer)
         app.cleanup_ctx.append(self._connections)
         return app
+
+    def run(self, port: int) -> None:
+        """Serve on 127.0.0.1 until SIGTERM or SIGINT; the requests in flight are answered first."""
+        web.run_app(self.application(), host="127.0.0.1", port=port, print=None, access_log=None, handle_signals=True)
 
     async def _connections(self, _: web.Application) -> Any:
         async with ClientSession(connector=TCPConnector(limit=64), timeout=ClientTimeout(total=self._deadline)) as session:

@@ -175,9 +175,6 @@ class KServeReconciler:
             "previousRolledoutRevision": mine.previous,
             "traffic": traffic,
         }
-        for name in list(mine.uris):
-            if name not in (created, mine.ready, mine.rolled):
-                self.pods.stop(name)
         known = {key: value for key, value in status.items() if value}
         self._say(
             service,
@@ -185,6 +182,9 @@ class KServeReconciler:
         )
         if traffic:
             self._route({part["revisionName"]: part["percent"] for part in traffic})
+        for name in list(mine.uris):  # after the route: whoever still got requests a moment ago must answer them
+            if name not in (created, mine.ready, mine.rolled):
+                self.pods.stop(name)
 
     def _run(self, revision: str, uri: str) -> None:
         self.pods.start(revision, uri)

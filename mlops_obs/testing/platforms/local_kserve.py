@@ -20,8 +20,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from mlops_obs.adapters.http_client import Unreachable, fetch
 from mlops_obs.adapters.kserve_knative import INFERENCE_SERVICES
 from mlops_obs.adapters.kubernetes.api import KubernetesApi
@@ -144,8 +142,7 @@ def main() -> None:
     )
     controller.start()
     try:
-        # aiohttp ends itself on SIGTERM and SIGINT, after the requests in flight.
-        web.run_app(ingress.application(), host="127.0.0.1", port=options.port, print=None, access_log=None, handle_signals=True)
+        ingress.run(options.port)
     finally:
         stop.set()
         controller.join(_GRACE_SECONDS)
