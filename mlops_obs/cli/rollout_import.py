@@ -100,7 +100,7 @@ def _number(value: object) -> object:
 def _prove(draft: Draft, text: str) -> None:
     """Prove that what will be written is a rollout document, once it has its revision and package."""
     from mlops_obs.adapters.yaml_documents import parse_documents
-    from mlops_obs.rollout.document import parse_document
+    from mlops_obs.rollout.spec.document import parse_document
 
     read = parse_documents(text, draft.name)[0].value
     parse_document({**_LATER, **(read if isinstance(read, dict) else {})}, lambda _keys: draft.where)

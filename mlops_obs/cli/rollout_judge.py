@@ -91,7 +91,7 @@ def _lines(name: str) -> Iterable[str]:
 
 def _spec(path: Path | None, alpha: float | None) -> Any:
     from mlops_obs.rollout.judging.trace import default_spec
-    from mlops_obs.rollout.spec import Rollout, parse_rollout
+    from mlops_obs.rollout.spec.rollout import Rollout, parse_rollout
 
     if alpha is not None and not 0 < alpha < 0.5:
         raise UsageError("OBS-ROLL-123", f"--alpha {alpha:g} is no error rate", todo="write a number between 0 and 0.5, for example 0.01")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
     from mlops_obs.rollout.controller import Controller
     from mlops_obs.rollout.ports import TrafficTarget
-    from mlops_obs.rollout.spec import Rollout
+    from mlops_obs.rollout.spec.rollout import Rollout
     from mlops_obs.slo.counters import CounterSource
 
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

@@ -49,8 +49,8 @@ JSON_FILE = "rollout.schema.json"
 
 def generated() -> dict[str, str]:
     """Return every generated file by its name."""
-    from mlops_obs.rollout.reference import reference
-    from mlops_obs.rollout.schema import crd_record, crd_rollout, json_schema
+    from mlops_obs.rollout.spec.reference import reference
+    from mlops_obs.rollout.spec.schema import crd_record, crd_rollout, json_schema
 
     return {
         "crd-rollouts.yaml": HEADER + _yaml(crd_rollout()),

@@ -26,7 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_obs.errors import UsageError
-from mlops_obs.rollout.target_spec import TARGETS, Target
+from mlops_obs.rollout.spec.target import TARGETS, Target
 from mlops_obs.slo.counters import CounterSource
 
 if TYPE_CHECKING:

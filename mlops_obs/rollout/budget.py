@@ -18,9 +18,9 @@ from typing import Any
 
 from mlops_obs.errors import ObsError
 from mlops_obs.rollout.burn import BurnMeter, OwnBurn
-from mlops_obs.rollout.evidence import Arms
+from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates.counting import read_selector
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource, sum_increase
 from mlops_obs.slo.indicators import counters
 from mlops_obs.slo.policy import Rung, in_force, percent, strictest

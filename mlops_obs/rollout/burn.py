@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mlops_obs.errors import ObsError
-from mlops_obs.rollout.evidence import Arms
+from mlops_obs.rollout.evidence.grid import JITTER, edge_state, missing_in, slice_edges
+from mlops_obs.rollout.evidence.slices import Arms
+from mlops_obs.rollout.evidence.tracks import processes_of
 from mlops_obs.rollout.gates.counting import EventTracks, Plan, load, place_of
-from mlops_obs.rollout.grid import JITTER, edge_state, missing_in, slice_edges
 from mlops_obs.rollout.judging.engine import Row
 from mlops_obs.rollout.judging.harm import HarmTest, Null
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.tracks import processes_of
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource
 from mlops_obs.slo.indicators import counters
 from mlops_obs.slo.spec import SLO

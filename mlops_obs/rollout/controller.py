@@ -14,20 +14,20 @@ from typing import Protocol
 
 from mlops_obs.errors import ObsError, StateError, TargetError
 from mlops_obs.rollout.budget import NO_BUDGET, Budget, BudgetWatch
-from mlops_obs.rollout.clocks import on_time
-from mlops_obs.rollout.decide import decide, settle
-from mlops_obs.rollout.delivery import Delivery
-from mlops_obs.rollout.evidence import Arms, Evidence, Unknown
+from mlops_obs.rollout.evidence.memory import Memory
+from mlops_obs.rollout.evidence.reader import EvidenceReader
+from mlops_obs.rollout.evidence.slices import Arms, Evidence, Unknown
 from mlops_obs.rollout.gates import GateReading, GateWatch
-from mlops_obs.rollout.inputs import Look, slices_of
-from mlops_obs.rollout.look import arms_of, see, since_start
-from mlops_obs.rollout.memory import Memory
+from mlops_obs.rollout.log.phrases import RecordedBudget
+from mlops_obs.rollout.log.records import Record, decided, done, news
+from mlops_obs.rollout.machine.clocks import on_time
+from mlops_obs.rollout.machine.decide import decide, settle
+from mlops_obs.rollout.machine.delivery import Delivery
+from mlops_obs.rollout.machine.inputs import Look, slices_of
+from mlops_obs.rollout.machine.look import arms_of, see, since_start
+from mlops_obs.rollout.machine.retreat import guarded
+from mlops_obs.rollout.machine.state import Action, Decision, Deploy, Finish, Request, RolloutState, Seen, SetWeights
 from mlops_obs.rollout.ports import Finishes, Notifier, TrafficTarget, WayBack
-from mlops_obs.rollout.reading import EvidenceReader
-from mlops_obs.rollout.records import Record, decided, done, news
-from mlops_obs.rollout.retreat import guarded
-from mlops_obs.rollout.said import RecordedBudget
-from mlops_obs.rollout.state import Action, Decision, Deploy, Finish, Request, RolloutState, Seen, SetWeights
 from mlops_obs.slo.counters import CounterSource
 from mlops_obs.slo.spec import SLO
 

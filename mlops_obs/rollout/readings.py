@@ -14,8 +14,8 @@ from typing import Any
 
 from mlops_obs import metric_names as m
 from mlops_obs.metric_names import ACTION, ATTRIBUTION, GATE, PHASE, REVISION, SERVICE, SLO, TEST, Reading
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import PHASES, RolloutState
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.state import PHASES, RolloutState
 
 ATTRIBUTIONS = ("none", "canary", "shared", "telemetry")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from mlops_obs.errors import StateError, UsageError
 from mlops_obs.rollout.controller import Stored
-from mlops_obs.rollout.known_bad import refuse_known_bad, rolled_back
-from mlops_obs.rollout.records import GENESIS, Record, chain, first_broken
-from mlops_obs.rollout.state import Kind, Request, RolloutState
+from mlops_obs.rollout.log.records import GENESIS, Record, chain, first_broken
+from mlops_obs.rollout.machine.known_bad import refuse_known_bad, rolled_back
+from mlops_obs.rollout.machine.state import Kind, Request, RolloutState
 
 
 class MemoryStore:

@@ -11,7 +11,7 @@ from mlops_obs.adapters.kubernetes.reconcile import Looked, Reconciler
 from mlops_obs.adapters.kubernetes.resources import ROLLOUTS
 from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
 from mlops_obs.rollout.controller import Controller
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.testing.counters import ScriptedCounters
 from mlops_obs.testing.targets import FakeTarget
 from tests.kubernetes.conftest import rollout

@@ -77,7 +77,7 @@ def test_an_api_server_that_is_away_for_ten_minutes_in_a_rollback_ends_with_the_
 
 
 def test_every_answer_lost_once_leaves_a_log_that_replays(proxied, proxy, namespace):
-    from mlops_obs.rollout.replay import replay
+    from mlops_obs.rollout.log.replay import replay
 
     world = ClusterWorld(proxied, namespace)
     world.apply(**QUICK)

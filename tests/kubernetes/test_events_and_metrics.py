@@ -15,8 +15,8 @@ from mlops_obs.adapters.kubernetes.health import HealthServer
 from mlops_obs.adapters.kubernetes.self_metrics import SelfMetrics
 from mlops_obs.errors import PlatformError
 from mlops_obs.metric_names import CONTROLLER_ERRORS, CONTROLLER_QUEUE_DEPTH, CONTROLLER_RECONCILE, METRICS, Reading
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.testing.kubernetes import FakeCore, event_mistakes
 from tests.rollout.store_contract import SPEC
 

@@ -12,7 +12,7 @@ from mlops_obs.adapters.kubernetes.record_log import PIECE
 from mlops_obs.adapters.kubernetes.resources import RECORDS, ROLLOUTS
 from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
 from mlops_obs.errors import StateError, UsageError
-from mlops_obs.rollout.records import make_record
+from mlops_obs.rollout.log.records import make_record
 from tests.kubernetes.conftest import rollout
 from tests.rollout.store_contract import SPEC, StoreContract, decision
 

@@ -62,7 +62,7 @@ def test_a_bad_canary_is_rolled_back_and_everybody_is_told_why(bad_world):
 
 
 def test_every_decision_of_a_rollout_in_a_cluster_is_replayed_byte_for_byte(bad_world):
-    from mlops_obs.rollout.replay import replay
+    from mlops_obs.rollout.log.replay import replay
 
     bad_world.apply()
     state = bad_world.run(60)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlops_obs.rollout.document import parse_document, wrap
-from mlops_obs.rollout.schema import crd_record, crd_rollout
+from mlops_obs.rollout.spec.document import parse_document, wrap
+from mlops_obs.rollout.spec.schema import crd_record, crd_rollout
 
 pytestmark = pytest.mark.stack
 MANIFESTS = Path(__file__).parents[2] / "platform" / "manifests" / "rollouts"

@@ -11,7 +11,7 @@ from mlops_obs.adapters.kubernetes.lease import Elector, LeaseLock
 from mlops_obs.adapters.kubernetes.operator import Operator, Settings
 from mlops_obs.adapters.kubernetes.self_metrics import SelfMetrics
 from mlops_obs.rollout.controller import Controller
-from mlops_obs.rollout.document import parse_document
+from mlops_obs.rollout.spec.document import parse_document
 from tests.kubernetes.cluster_world import BAD, ClusterWorld
 from tests.kubernetes.conftest import MANIFESTS
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from mlops_obs.adapters.files import load_slos
 from mlops_obs.cli import main as cli
-from mlops_obs.rollout.spec import parse_rollout
+from mlops_obs.rollout.spec.rollout import parse_rollout
 from mlops_obs.slo.tiers import plan_all
 
 ROOT = Path(__file__).parents[2]

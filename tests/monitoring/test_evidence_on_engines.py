@@ -14,9 +14,9 @@ from web import serving
 from mlops_obs.adapters.embedded import EmbeddedCounters, EmbeddedEngine
 from mlops_obs.adapters.local_prometheus import LocalMonitoring, available
 from mlops_obs.adapters.prometheus import PrometheusCounters
-from mlops_obs.rollout.evidence import Arms, Evidence, Slice, Unknown
-from mlops_obs.rollout.reading import EvidenceReader
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.reader import EvidenceReader
+from mlops_obs.rollout.evidence.slices import Arms, Evidence, Slice, Unknown
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource
 
 SILENT = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"

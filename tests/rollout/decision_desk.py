@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from mlops_obs.errors import TargetError
-from mlops_obs.rollout.decide import decide, settle
-from mlops_obs.rollout.judge import Verdict
+from mlops_obs.rollout.judging.judge import Verdict
+from mlops_obs.rollout.machine.decide import decide, settle
+from mlops_obs.rollout.machine.state import Decision, Deploy, Finish, Request, RolloutState, Seen
 from mlops_obs.rollout.ports import Finishes
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import Decision, Deploy, Finish, Request, RolloutState, Seen
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.targets import FakeTarget, FinishingTarget
 
 ACCEPTED, UNDECIDED = Verdict("accepted", "as good as v1"), Verdict("undecided", "too few requests")

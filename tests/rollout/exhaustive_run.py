@@ -10,12 +10,12 @@ from exhaustive_world import SERVICE, TTL, Killed, Schedule, World
 
 from mlops_obs.errors import Conflict, StateError
 from mlops_obs.rollout.controller import Controller, Stored
-from mlops_obs.rollout.decide import decide
-from mlops_obs.rollout.inputs import Look
-from mlops_obs.rollout.judge import Verdict
-from mlops_obs.rollout.memory import Memory
+from mlops_obs.rollout.evidence.memory import Memory
+from mlops_obs.rollout.judging.judge import Verdict
+from mlops_obs.rollout.machine.decide import decide
+from mlops_obs.rollout.machine.inputs import Look
+from mlops_obs.rollout.machine.state import RolloutState, Seen, compact
 from mlops_obs.rollout.ports import Finishes, Notice, WayBack
-from mlops_obs.rollout.state import RolloutState, Seen, compact
 
 
 class Hand:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_obs.errors import Conflict, ObsError, StateError, TargetError
 from mlops_obs.rollout.controller import Stored
-from mlops_obs.rollout.judge import Verdict
-from mlops_obs.rollout.obey import FULL
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.said import RecordedBudget
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState, compact
+from mlops_obs.rollout.judging.judge import Verdict
+from mlops_obs.rollout.log.phrases import RecordedBudget
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.obey import FULL
+from mlops_obs.rollout.machine.state import RolloutState, compact
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.rollout_memory import MemoryStore
 
 if TYPE_CHECKING:

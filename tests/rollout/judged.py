@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mlops_obs.rollout.evidence import Counts, Evidence, Slice
-from mlops_obs.rollout.judge import Verdict, judge
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.slices import Counts, Evidence, Slice
+from mlops_obs.rollout.judging.judge import Verdict, judge
+from mlops_obs.rollout.spec.rollout import Rollout
 
 BEGAN = 1_800_000_000.0
 

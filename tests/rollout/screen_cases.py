@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_obs.rollout.evidence import Counts, Slice
-from mlops_obs.rollout.forecast import Forecast
-from mlops_obs.rollout.inputs import write_slice
+from mlops_obs.rollout.evidence.slices import Counts, Slice
+from mlops_obs.rollout.log.forecast import Forecast
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.inputs import write_slice
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.ports import Notice
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.spec.rollout import Rollout
 
 START = 1_800_000_000.0
 NOW = START + 754.0

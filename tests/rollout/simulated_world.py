@@ -11,9 +11,9 @@ import numpy as np
 
 from mlops_obs.adapters.rollout_store import RolloutStore
 from mlops_obs.rollout.controller import Controller
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.state import RolloutState
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.spec import SLO
 from mlops_obs.testing.counters import ScriptedCounters
 from mlops_obs.testing.targets import FakeTarget

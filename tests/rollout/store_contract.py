@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import pytest
 
 from mlops_obs.errors import StateError
+from mlops_obs.rollout.log.records import GENESIS, chain, make_record
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.ports import Notice
-from mlops_obs.rollout.records import GENESIS, chain, make_record
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.spec.rollout import Rollout
 
 SPEC = Rollout(service="credit-risk", canary="v2", package="/packages/v2", digest="sha256:" + "ab" * 32)
 

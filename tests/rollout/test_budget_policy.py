@@ -17,11 +17,11 @@ from mlops_obs.cli import rollout as rollout_command
 from mlops_obs.cli.rollout.view import history_line, tree
 from mlops_obs.errors import TargetError
 from mlops_obs.rollout.budget import NO_BUDGET, Budget, BudgetWatch
-from mlops_obs.rollout.decide import decide, settle
-from mlops_obs.rollout.judge import Verdict
+from mlops_obs.rollout.judging.judge import Verdict
+from mlops_obs.rollout.machine.decide import decide, settle
+from mlops_obs.rollout.machine.state import Deploy, Request, RolloutState, Seen, SetWeights
 from mlops_obs.rollout.readings import rollout_readings
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import Deploy, Request, RolloutState, Seen, SetWeights
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.policy import in_force
 from mlops_obs.testing.targets import FakeTarget
 

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_obs.errors import TargetError
-from mlops_obs.rollout.decide import decide, settle
-from mlops_obs.rollout.judge import Verdict
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import Deploy, Request, RolloutState, Seen, SetWeights
+from mlops_obs.rollout.judging.judge import Verdict
+from mlops_obs.rollout.machine.decide import decide, settle
+from mlops_obs.rollout.machine.state import Deploy, Request, RolloutState, Seen, SetWeights
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.targets import FakeTarget
 
 SPEC = Rollout(service="credit-risk", canary="v2", package="/packages/v2", step_duration_min=2.0, deadline=500.0)

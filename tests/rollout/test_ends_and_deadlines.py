@@ -8,7 +8,7 @@ from simulated_world import World
 
 from mlops_obs.rollout.controller import Controller
 from mlops_obs.rollout.gates import GateReading
-from mlops_obs.rollout.replay import replay
+from mlops_obs.rollout.log.replay import replay
 
 
 def gate(ok: bool | None) -> GateReading:

@@ -9,11 +9,11 @@ import pytest
 from mlops_obs.adapters import prometheus
 from mlops_obs.adapters.http_client import Answer, Unreachable
 from mlops_obs.metric_names import REQUEST_DURATION, REQUESTS
-from mlops_obs.rollout import trust
-from mlops_obs.rollout.counted import OTHERS
-from mlops_obs.rollout.evidence import Arms, Evidence, Unknown
-from mlops_obs.rollout.reading import EvidenceReader
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence import trust
+from mlops_obs.rollout.evidence.counted import OTHERS
+from mlops_obs.rollout.evidence.reader import EvidenceReader
+from mlops_obs.rollout.evidence.slices import Arms, Evidence, Unknown
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.counters import ScriptedCounters
 
 SERVICE, BEGAN = "credit-risk", 1_000_000.0

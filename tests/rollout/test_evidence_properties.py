@@ -7,9 +7,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_obs.rollout.evidence import Arms, Evidence, Slice
-from mlops_obs.rollout.reading import EvidenceReader
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.reader import EvidenceReader
+from mlops_obs.rollout.evidence.slices import Arms, Evidence, Slice
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.counters import ScriptedCounters
 
 SERVICE, BEGAN = "shop", 1_000_000.0

@@ -9,9 +9,9 @@ import pytest
 
 from mlops_obs.errors import TelemetryUnavailable
 from mlops_obs.metric_names import DRIFT_PSI, DRIFT_WINDOWS, GPU_SECONDS, QUALITY_BAD, QUALITY_EVENTS
-from mlops_obs.rollout.evidence import Arms
+from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates import GateReading, GateWatch
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import Series
 from mlops_obs.testing.counters import ScriptedCounters
 

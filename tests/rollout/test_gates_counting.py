@@ -8,9 +8,9 @@ import pytest
 
 from mlops_obs.errors import TelemetryUnavailable
 from mlops_obs.metric_names import QUALITY_BAD, QUALITY_EVENTS
-from mlops_obs.rollout.evidence import Arms, Evidence
-from mlops_obs.rollout.reading import EvidenceReader
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.reader import EvidenceReader
+from mlops_obs.rollout.evidence.slices import Arms, Evidence
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.spec import SLO
 from mlops_obs.testing.counters import ScriptedCounters
 

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from mlops_obs.cli import rollout_import
 from mlops_obs.errors import UsageError
-from mlops_obs.rollout.document import parse_document
 from mlops_obs.rollout.foreign.carry import carry
 from mlops_obs.rollout.foreign.conditions import Bounds, failure_bounds, success_bounds
 from mlops_obs.rollout.foreign.drafts import Options
+from mlops_obs.rollout.spec.document import parse_document
 from mlops_obs.slo.spec_errors import SpecErrors
 from tests.rollout.foreign_analyses import ARGO, ARGO_ROLLOUT, ARGO_TEMPLATE, ARGO_WHOLE_SERVICE, FLAGGER, FLAGGER_CANARY
 from tests.slo.test_import_nothing_silent import STRAY, mappings, with_stray

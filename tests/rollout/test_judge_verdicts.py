@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from judged import BEGAN, counts, slices, spec, verdict
 
-from mlops_obs.rollout import judge as front
-from mlops_obs.rollout.evidence import Counts, Evidence, Slice, Unknown
-from mlops_obs.rollout.judge import at_most_worse, conclude, judge
+from mlops_obs.rollout.evidence.slices import Counts, Evidence, Slice, Unknown
+from mlops_obs.rollout.judging import judge as front
 from mlops_obs.rollout.judging.hearing import Hearing
+from mlops_obs.rollout.judging.judge import at_most_worse, conclude, judge
 
 HEALTHY, BAD = (0.005, 0.005), (0.08, 0.005)
 

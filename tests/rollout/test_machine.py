@@ -12,10 +12,10 @@ from simulated_world import BAD, World
 from mlops_obs.adapters.background import while_renewing
 from mlops_obs.errors import StateError, TelemetryUnavailable
 from mlops_obs.rollout.gates import GateReading
-from mlops_obs.rollout.judge import Power, Verdict
-from mlops_obs.rollout.pace import harm, next_weight
-from mlops_obs.rollout.said import RecordedBudget
-from mlops_obs.rollout.state import Seen
+from mlops_obs.rollout.judging.judge import Power, Verdict
+from mlops_obs.rollout.log.phrases import RecordedBudget
+from mlops_obs.rollout.machine.pace import harm, next_weight
+from mlops_obs.rollout.machine.state import Seen
 
 
 def test_a_manual_gate_waits_for_a_person_and_its_time_is_not_the_deadlines():

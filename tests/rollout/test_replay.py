@@ -8,7 +8,7 @@ import pytest
 from simulated_world import BAD, HEALTHY, SERVICE, World
 
 from mlops_obs.errors import StateError
-from mlops_obs.rollout.replay import decisions, replay, what_if
+from mlops_obs.rollout.log.replay import decisions, replay, what_if
 
 
 def rollout(folder, *, canary=HEALTHY, ask=(), trouble=None, seconds=150, restarts=False, **spec):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlops_obs.rollout.evidence import Counts, Slice
+from mlops_obs.rollout.evidence.slices import Counts, Slice
 from mlops_obs.rollout.judging.rivals import RIVALS, Minutes, argo, flagger, fold, kayenta, mann_whitney_high, minutes_of, shift
 from mlops_obs.testing.traces import trace
 

@@ -3,9 +3,9 @@
 import pytest
 
 from mlops_obs.metric_names import REQUEST_DURATION, REQUESTS
-from mlops_obs.rollout.evidence import Arms, Evidence, Slice, Unknown
-from mlops_obs.rollout.reading import EvidenceReader
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.reader import EvidenceReader
+from mlops_obs.rollout.evidence.slices import Arms, Evidence, Slice, Unknown
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.counters import ScriptedCounters
 
 SERVICE, BEGAN = "credit-risk", 1_000.0

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mlops_obs.cli import rollout, wiring
 from mlops_obs.errors import StateError, UsageError
-from mlops_obs.rollout.explain import explain, requests_to_accept, slices_until
+from mlops_obs.rollout.log.explain import explain, requests_to_accept, slices_until
 
 ENV = """
 service: credit-risk

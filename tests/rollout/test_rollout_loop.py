@@ -3,7 +3,7 @@
 import pytest
 from simulated_world import BAD, HEALTHY, SERVICE, START, World
 
-from mlops_obs.rollout.records import first_broken
+from mlops_obs.rollout.log.records import first_broken
 
 
 def test_a_healthy_canary_is_promoted_step_by_step_in_under_a_minute(tmp_path):

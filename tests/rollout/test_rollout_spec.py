@@ -3,7 +3,7 @@
 import pytest
 
 from mlops_obs.errors import SpecError
-from mlops_obs.rollout.spec import Rollout, parse_rollout
+from mlops_obs.rollout.spec.rollout import Rollout, parse_rollout
 
 GOOD = {"service": "credit-risk", "canary": "v2", "package": "/packages/v2"}
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from mlops_obs.adapters.yaml_documents import parse_documents
 from mlops_obs.cli import rollout_schema
 from mlops_obs.errors import SpecError
-from mlops_obs.rollout.document import parse_document, plain, wrap
-from mlops_obs.rollout.gate_spec import GATES, counts
-from mlops_obs.rollout.lint import lint
-from mlops_obs.rollout.schema import json_schema
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.document import parse_document, plain, wrap
+from mlops_obs.rollout.spec.gates import GATES, counts
+from mlops_obs.rollout.spec.lint import lint
+from mlops_obs.rollout.spec.rollout import Rollout
+from mlops_obs.rollout.spec.schema import json_schema
 from mlops_obs.slo.spec_errors import SpecErrors
 
 ROOT = Path(__file__).parents[2]

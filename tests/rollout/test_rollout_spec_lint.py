@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlops_obs.rollout.lint import CODES, Setting, deciding_tests, lint, step_power
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.lint import CODES, Setting, deciding_tests, lint, step_power
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.spec import SLO
 
 BASE = {"service": "shop", "canary": "v2", "package": "p", "expected_requests": "200/s", "watch": "30m", "watch_weight": 5, "digest": "d"}

@@ -12,12 +12,12 @@ from store_contract import StoreContract
 
 from mlops_obs.adapters.rollout_store import RolloutStore, process_owner
 from mlops_obs.errors import StateError, UsageError
-from mlops_obs.rollout.known_bad import again
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.known_bad import again
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.ports import Notice
 from mlops_obs.rollout.readings import rollout_readings
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.rollout_memory import MemoryStore
 
 SPEC = Rollout(service="credit-risk", canary="v2", package="/packages/v2")

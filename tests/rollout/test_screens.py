@@ -14,8 +14,8 @@ from mlops_obs.cli.rollout.shared import moved
 from mlops_obs.cli.rollout.standing import as_json
 from mlops_obs.cli.rollout.view import history_line, tree
 from mlops_obs.cli.rollout.view_explain import explained
-from mlops_obs.rollout.explain import explain
-from mlops_obs.rollout.state import PHASES
+from mlops_obs.rollout.log.explain import explain
+from mlops_obs.rollout.machine.state import PHASES
 
 FOLDER = Path(__file__).parent / "screens"
 

@@ -11,8 +11,8 @@ from exhaustive_run import Run
 from exhaustive_search import SCENARIOS
 from exhaustive_world import Scenario, World
 
-from mlops_obs.rollout.said import RecordedBudget
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.log.phrases import RecordedBudget
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.runbooks.render import render_all
 
 HEALTHY = next(one for one in SCENARIOS if one.name == "healthy")

@@ -9,8 +9,8 @@ from simulated_world import SERVICE
 from mlops_obs import metric_names as names
 from mlops_obs.rollout.budget import BudgetWatch
 from mlops_obs.rollout.burn import BurnMeter, OwnBurn
-from mlops_obs.rollout.evidence import Arms
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.slices import Arms
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.counters import ScriptedCounters
 
 LATENCY = {"type": "latency", "threshold": "250ms"}

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from mlops_obs import metric_names as names
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.readings import rollout_readings
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.platform_alerts import PLATFORM_ALERTS, holding, summary
 from mlops_obs.slo.rules.prometheus_rules import render_platform_rules
 from mlops_obs.testing.counters import ScriptedCounters

@@ -15,9 +15,9 @@ from rigs import KServeRig, KubeRayRig, LLMRig
 from mlops_obs.adapters.rollout_store import RolloutStore
 from mlops_obs.errors import TargetError
 from mlops_obs.rollout.controller import Controller
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.state import RolloutState
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.counters import ScriptedCounters
 
 pytestmark = pytest.mark.stack

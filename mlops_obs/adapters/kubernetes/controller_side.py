@@ -33,9 +33,9 @@ from mlops_obs.adapters.kubernetes.resources import (
 from mlops_obs.adapters.kubernetes.status import project
 from mlops_obs.errors import StateError
 from mlops_obs.rollout.controller import Stored
-from mlops_obs.rollout.known_bad import rolled_back
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import Request, RolloutState
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.known_bad import rolled_back
+from mlops_obs.rollout.machine.state import Request, RolloutState
 
 LEASE = "mlops-obs-operator"
 _PAST, _BAD = 5, 50  # ended rollouts and bad digests that an object remembers

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from mlops_obs.adapters.kubernetes.api import ApiError, KubernetesApi, Object
 from mlops_obs.adapters.kubernetes.resources import EVENTS, ROLLOUTS, rfc3339
-from mlops_obs.rollout.records import Record
+from mlops_obs.rollout.log.records import Record
 
 COMPONENT = "mlops-obs-operator"
 _LONGEST = 1024  # bytes of an event's message that the API accepts

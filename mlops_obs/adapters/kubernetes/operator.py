@@ -35,9 +35,9 @@ from mlops_obs.metric_names import (
     CONTROLLER_WORK_AGE,
     Reading,
 )
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.readings import rollout_readings
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import RolloutState
 
 STUCK = 120.0  # seconds that a key may wait for a worker before /healthz says so
 

@@ -23,12 +23,12 @@ from mlops_obs.adapters.kubernetes.status import condition, set_condition
 from mlops_obs.adapters.kubernetes.store import KubernetesRolloutStore
 from mlops_obs.errors import ObsError, SpecError, StateError, TargetError
 from mlops_obs.rollout.controller import Controller
-from mlops_obs.rollout.document import parse_document
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.retreat import guarded
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.ports import Finishes, TrafficTarget, WayBack, Weights
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.retreat import guarded
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.spec.document import parse_document
+from mlops_obs.rollout.spec.rollout import Rollout
 
 ACCEPTED = "SpecAccepted"
 _CALM = 10  # times the interval between two looks after a promotion, when nothing of ours can do harm any more

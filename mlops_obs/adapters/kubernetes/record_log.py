@@ -19,7 +19,7 @@ from typing import Any
 from mlops_obs.adapters.kubernetes.api import ApiConflict, KubernetesApi, Object
 from mlops_obs.adapters.kubernetes.resources import OF_ROLLOUT, RECORDS, metadata
 from mlops_obs.errors import StateError
-from mlops_obs.rollout.records import GENESIS, Record, chain
+from mlops_obs.rollout.log.records import GENESIS, Record, chain
 
 PIECE = 100_000  # bytes of one record, or of one piece of it, in an object
 SEAL_BYTES, SEAL_RECORDS = 24_000, 8  # so much waits in the status before it moves on

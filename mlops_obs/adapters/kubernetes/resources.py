@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from mlops_obs.adapters.kubernetes.api import Object, Resource
-from mlops_obs.rollout.state import Kind, Request
+from mlops_obs.rollout.machine.state import Kind, Request
 
 GROUP, VERSION = "mlops-obs.dev", "v1alpha1"
 ROLLOUTS = Resource(GROUP, VERSION, "rollouts", "Rollout")

@@ -10,9 +10,9 @@ from typing import Any
 
 from mlops_obs.adapters.kubernetes.api import Object
 from mlops_obs.adapters.kubernetes.resources import rfc3339
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.state import RolloutState
 from mlops_obs.rollout.readings import ActionSummary
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import RolloutState
 
 _LONGEST = 1024  # characters of a condition's message
 # What touches the target is done when its result says so; its decision alone may be followed by a failure.

@@ -18,9 +18,9 @@ from mlops_obs.adapters.kubernetes.resources import REQUEST, ROLLOUTS, highest_r
 from mlops_obs.adapters.kubernetes.status import summary_of
 from mlops_obs.errors import ObsError, UsageError
 from mlops_obs.rollout.controller import Stored
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.state import Kind, RolloutState
 from mlops_obs.rollout.readings import ActionSummary
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import Kind, RolloutState
 
 HOME = "mlops-obs"  # the namespace of the operator in platform/manifests/rollouts
 

@@ -28,8 +28,8 @@ from mlops_obs.cli.rollout.shared import (
 )
 from mlops_obs.durations import humanize_duration
 from mlops_obs.errors import UsageError
+from mlops_obs.rollout.machine.state import Kind, RolloutState
 from mlops_obs.rollout.ports import TrafficTarget
-from mlops_obs.rollout.state import Kind, RolloutState
 
 
 def promote(

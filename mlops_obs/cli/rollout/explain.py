@@ -9,7 +9,7 @@ import typer
 from mlops_obs.cli.rollout.shared import Env, Kubeconfig, Namespace, Out, Output, Which, columns, place, show
 from mlops_obs.cli.rollout.view_explain import explained
 from mlops_obs.errors import UsageError
-from mlops_obs.rollout.explain import explain as find_out
+from mlops_obs.rollout.log.explain import explain as find_out
 
 
 def explain(

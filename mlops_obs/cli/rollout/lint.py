@@ -27,8 +27,8 @@ def lint(
     With an environment file the traffic is measured and the SLOs and the target are known. Exit 1: there is an error.
     """
     from mlops_obs.adapters.files import load_yaml
-    from mlops_obs.rollout.document import body_of, parse_document
-    from mlops_obs.rollout.lint import lint as find
+    from mlops_obs.rollout.spec.document import body_of, parse_document
+    from mlops_obs.rollout.spec.lint import lint as find
 
     given = env is not None or wiring.ENV_VARIABLE in os.environ or Path(wiring.DEFAULT_FILE).exists()
     environment = wiring.load_environment(env) if given else None

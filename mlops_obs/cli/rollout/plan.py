@@ -17,10 +17,10 @@ from mlops_obs.cli.rollout.setting import Surroundings, surroundings
 from mlops_obs.cli.rollout.shared import Output, columns, show
 from mlops_obs.cli.rollout.view import field, seen_in
 from mlops_obs.durations import humanize_duration
-from mlops_obs.rollout.lint import lint, step_power
-from mlops_obs.rollout.pace import plan_of as plan_of_weights
-from mlops_obs.rollout.pace import useless
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.machine.pace import plan_of as plan_of_weights
+from mlops_obs.rollout.machine.pace import useless
+from mlops_obs.rollout.spec.lint import lint, step_power
+from mlops_obs.rollout.spec.rollout import Rollout
 
 
 def show_plan(environment: wiring.Environment, spec: Rollout, output: Output) -> None:

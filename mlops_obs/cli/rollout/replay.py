@@ -19,7 +19,7 @@ from mlops_obs.durations import humanize_duration
 from mlops_obs.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlops_obs.rollout.records import Record
+    from mlops_obs.rollout.log.records import Record
 
 _SHOWN = 10  # differences that are printed; -o json has all
 RULES = ("argo", "flagger", "kayenta")
@@ -40,7 +40,7 @@ def replay(
     output: Out = Output.text,
 ) -> None:
     """Make every decision of a rollout again, offline, and compare byte for byte. Exit 1 if one differs."""
-    from mlops_obs.rollout import replay as again
+    from mlops_obs.rollout.log import replay as again
 
     unknown = [one for one in rule or () if one not in RULES]
     if unknown:
@@ -97,7 +97,7 @@ def records_in(file: Path, rollout: str | None) -> list[Record]:
 
 def with_alpha(records: Sequence[Record], alpha: float) -> tuple[dict[str, Any], str]:
     """Return the first decision that another false-rollback rate would have taken otherwise, as data and in words."""
-    from mlops_obs.rollout.replay import what_if
+    from mlops_obs.rollout.log.replay import what_if
 
     changed = what_if(records, alpha=alpha)
     first = [one for one in changed if one.seq == changed[0].seq] if changed else []
@@ -125,8 +125,8 @@ def with_alpha(records: Sequence[Record], alpha: float) -> tuple[dict[str, Any],
 
 def by_rules(records: Sequence[Record], rules: Sequence[str]) -> list[dict[str, Any]]:
     """Return what the rules of other tools would have done on the minutes of this rollout."""
-    from mlops_obs.rollout.inputs import slices_of
     from mlops_obs.rollout.judging.rivals import RIVALS, minutes_of
+    from mlops_obs.rollout.machine.inputs import slices_of
 
     minutes = minutes_of(slices_of(records))
     out = []
@@ -139,7 +139,7 @@ def by_rules(records: Sequence[Record], rules: Sequence[str]) -> list[dict[str, 
 
 def rule_lines(records: Sequence[Record], ruled: Sequence[dict[str, Any]]) -> list[str]:
     """Return a table of rules, ours first."""
-    from mlops_obs.rollout.inputs import slices_of
+    from mlops_obs.rollout.machine.inputs import slices_of
 
     slices = slices_of(records)
     if not slices:

@@ -22,7 +22,7 @@ def report(
     """Write a report of a rollout: traffic, evidence, shares with their intervals, why it ended so, and every decision."""
     from mlops_obs.adapters.files import write_atomically
     from mlops_obs.dashboards.rollout_report import render_rollout_report
-    from mlops_obs.rollout.explain import explain, slices_until
+    from mlops_obs.rollout.log.explain import explain, slices_until
 
     where = place(env, namespace, kubeconfig, rollout)
     state = where.state(rollout)

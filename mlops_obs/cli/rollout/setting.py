@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from mlops_obs.cli import wiring
 from mlops_obs.errors import ObsError
 from mlops_obs.metric_names import OUTCOME, OUTCOME_ERROR, REQUEST_DURATION, REQUESTS, REVISION, SERVICE, STAGE
-from mlops_obs.rollout.evidence import Arms
+from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates import GateWatch
-from mlops_obs.rollout.lint import BASE_RATIO, Setting
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.lint import BASE_RATIO, Setting
+from mlops_obs.rollout.spec.rollout import Rollout
 
 if TYPE_CHECKING:
     from mlops_obs.rollout.ports import TrafficTarget

@@ -23,10 +23,10 @@ from mlops_obs.cli import wiring
 from mlops_obs.cli.rollout.standing import EXIT_CONNECTION
 from mlops_obs.errors import StateError, TargetError, TelemetryUnavailable, UsageError
 from mlops_obs.rollout.controller import Stored
-from mlops_obs.rollout.holdings import Home
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import RolloutState
-from mlops_obs.rollout.target_spec import Target
+from mlops_obs.rollout.log.leftovers import Home
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.state import RolloutState
+from mlops_obs.rollout.spec.target import Target
 
 
 class Output(StrEnum):

@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mlops_obs.rollout.explain import foretold_in_words
-from mlops_obs.rollout.forecast import Forecast
-from mlops_obs.rollout.holdings import NOWHERE, Home, deadline_left, holds
-from mlops_obs.rollout.pace import plan_of
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.log.explain import foretold_in_words
+from mlops_obs.rollout.log.forecast import Forecast
+from mlops_obs.rollout.log.leftovers import NOWHERE, Home, deadline_left, holds
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.pace import plan_of
+from mlops_obs.rollout.machine.state import RolloutState
 
 EXIT_ROLLED_BACK, EXIT_HOLDING, EXIT_CONNECTION = 3, 4, 5
 

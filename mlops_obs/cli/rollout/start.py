@@ -26,12 +26,12 @@ from mlops_obs.cli.rollout.shared import (
 )
 from mlops_obs.cli.rollout.standing import as_json
 from mlops_obs.errors import UsageError
-from mlops_obs.rollout.document import parse_document, plain, wrap
-from mlops_obs.rollout.known_bad import again
-from mlops_obs.rollout.records import make_record
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.state import RolloutState
-from mlops_obs.rollout.target_spec import Target
+from mlops_obs.rollout.log.records import make_record
+from mlops_obs.rollout.machine.known_bad import again
+from mlops_obs.rollout.machine.state import RolloutState
+from mlops_obs.rollout.spec.document import parse_document, plain, wrap
+from mlops_obs.rollout.spec.rollout import Rollout
+from mlops_obs.rollout.spec.target import Target
 
 
 def start(

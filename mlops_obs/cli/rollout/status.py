@@ -28,11 +28,11 @@ from mlops_obs.cli.rollout.shared import (
 from mlops_obs.cli.rollout.standing import EXIT_HOLDING, as_json, exit_code
 from mlops_obs.cli.rollout.view import COLOURS, screen
 from mlops_obs.durations import parse_duration
-from mlops_obs.rollout.forecast import Forecast, forecast
-from mlops_obs.rollout.inputs import slices_of
 from mlops_obs.rollout.judging.hearing import Hearing
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.log.forecast import Forecast, forecast
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.inputs import slices_of
+from mlops_obs.rollout.machine.state import RolloutState
 
 _FORETELL_EVERY = 10.0  # seconds between two forecasts while watching
 _MOST_SLICES = 3_000  # more take longer to judge again than a person waits

@@ -14,10 +14,10 @@ from typing import Any
 
 from mlops_obs.cli.rollout.standing import as_json
 from mlops_obs.durations import humanize_duration
-from mlops_obs.rollout.forecast import Forecast
-from mlops_obs.rollout.judge import at_most_worse
-from mlops_obs.rollout.records import Record
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.judging.judge import at_most_worse
+from mlops_obs.rollout.log.forecast import Forecast
+from mlops_obs.rollout.log.records import Record
+from mlops_obs.rollout.machine.state import RolloutState
 
 GLYPHS = {
     "Pending": "·",

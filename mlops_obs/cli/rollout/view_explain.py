@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 from mlops_obs.cli.rollout.view import WIDTH, bar, fault_of, field, flow, odds, ratio, seen_in, share
-from mlops_obs.rollout.explain import Explanation
-from mlops_obs.rollout.judge import at_most_worse
-from mlops_obs.rollout.state import RolloutState
+from mlops_obs.rollout.judging.judge import at_most_worse
+from mlops_obs.rollout.log.explain import Explanation
+from mlops_obs.rollout.machine.state import RolloutState
 
 
 def explained(found: Explanation, state: RolloutState, width: int = WIDTH) -> list[str]:

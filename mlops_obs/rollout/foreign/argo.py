@@ -16,7 +16,7 @@ from typing import Literal
 from mlops_obs.durations import format_duration
 from mlops_obs.rollout.foreign.conditions import Bounds, failure_bounds, success_bounds
 from mlops_obs.rollout.foreign.drafts import Draft, Options, assume_steps, filled, go_duration, promql_gate, said_of
-from mlops_obs.rollout.gate_spec import REVISION_MARK
+from mlops_obs.rollout.spec.gates import REVISION_MARK
 from mlops_obs.slo.foreign.fields import Fields, Report
 
 API = "argoproj.io/v1alpha1"

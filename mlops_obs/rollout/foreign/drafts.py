@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from mlops_obs.durations import format_duration, parse_duration
 from mlops_obs.errors import SpecError
 from mlops_obs.rollout.foreign.conditions import Bounds
-from mlops_obs.rollout.gate_spec import RESERVED, REVISION_MARK, Gate
+from mlops_obs.rollout.spec.gates import RESERVED, REVISION_MARK, Gate
 from mlops_obs.slo.foreign.fields import Fields
 
 _GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")

@@ -15,8 +15,8 @@ from mlops_obs.durations import format_duration
 from mlops_obs.metric_names import LATENCY_BUCKETS
 from mlops_obs.rollout.foreign.conditions import Bounds
 from mlops_obs.rollout.foreign.drafts import Draft, Options, assume_steps, filled, go_duration, promql_gate
-from mlops_obs.rollout.gate_spec import REVISION_MARK
-from mlops_obs.rollout.spec_fields import as_duration
+from mlops_obs.rollout.spec.fields import as_duration
+from mlops_obs.rollout.spec.gates import REVISION_MARK
 from mlops_obs.slo.foreign.fields import Fields, Report
 
 API = "flagger.app/v1beta1"

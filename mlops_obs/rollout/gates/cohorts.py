@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 
 from mlops_obs.metric_names import COHORT, QUALITY_BAD, QUALITY_EVENTS, REVISION, SERVICE
-from mlops_obs.rollout.evidence import Arms
-from mlops_obs.rollout.gate_spec import QualityGate
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.slices import Arms
+from mlops_obs.rollout.spec.gates import QualityGate
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource, Series
 
 Both = tuple[tuple[int, int], tuple[int, int]]  # (bad, total) of canary, and of stable

@@ -24,11 +24,11 @@ from mlops_obs.metric_names import (
     STAGE,
     VERDICT,
 )
-from mlops_obs.rollout.evidence import Arms
-from mlops_obs.rollout.gate_spec import DriftGate, GpuCostGate, QualityGate
+from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates.cohorts import GAUGE_AGE, cohort_counts, cohorts_due
 from mlops_obs.rollout.gates.reading import GateReading
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.gates import DriftGate, GpuCostGate, QualityGate
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource, Series, sum_increase
 
 _FEW = 30  # requests of each arm under which a cost per request is noise

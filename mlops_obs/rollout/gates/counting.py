@@ -15,12 +15,12 @@ from itertools import pairwise
 
 from mlops_obs.errors import ObsError
 from mlops_obs.metric_names import REVISION, SERVICE
-from mlops_obs.rollout.evidence import Arms
-from mlops_obs.rollout.gate_spec import CountersGate, QualityGate, SloGate
+from mlops_obs.rollout.evidence.grid import JITTER, missing_in
+from mlops_obs.rollout.evidence.slices import Arms
+from mlops_obs.rollout.evidence.tracks import Hole, Key, Track, copies_in, dig, processes_of, tracks_of, without
 from mlops_obs.rollout.gates.cohorts import Both, read_cohorts
-from mlops_obs.rollout.grid import JITTER, missing_in
-from mlops_obs.rollout.spec import Rollout
-from mlops_obs.rollout.tracks import Hole, Key, Track, copies_in, dig, processes_of, tracks_of, without
+from mlops_obs.rollout.spec.gates import CountersGate, QualityGate, SloGate
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource, Series
 from mlops_obs.slo.indicators import Counters, Selector, counters
 from mlops_obs.slo.selectors import parse_selector

@@ -12,9 +12,9 @@ from typing import Protocol, runtime_checkable
 
 from mlops_obs.durations import humanize_duration
 from mlops_obs.errors import ObsError
-from mlops_obs.rollout.evidence import Arms
-from mlops_obs.rollout.gate_spec import REVISION_MARK, PromqlGate
+from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates.reading import GateReading
+from mlops_obs.rollout.spec.gates import REVISION_MARK, PromqlGate
 from mlops_obs.slo.counters import Series
 
 _POINTS = 4  # how many moments of the past must be bad too before a gate fails

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlops_obs.errors import ObsError, TelemetryUnavailable
-from mlops_obs.rollout.evidence import Arms
-from mlops_obs.rollout.gate_spec import CountersGate, DriftGate, Gate, GpuCostGate, PromqlGate, QualityGate, SloGate
+from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates.comparing import read_drift, read_gpu_cost, read_quality
 from mlops_obs.rollout.gates.counting import why_uncounted
 from mlops_obs.rollout.gates.queries import read_promql
 from mlops_obs.rollout.gates.reading import GateReading
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.gates import CountersGate, DriftGate, Gate, GpuCostGate, PromqlGate, QualityGate, SloGate
+from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.slo.counters import CounterSource
 from mlops_obs.slo.spec import SLO
 

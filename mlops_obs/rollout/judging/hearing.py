@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlops_obs.rollout.evidence import Counts, Slice
+from mlops_obs.rollout.evidence.slices import Counts, Slice
 from mlops_obs.rollout.judging.acceptance import Acceptance, StepEvidence
 from mlops_obs.rollout.judging.attribution import SharedIncident
 from mlops_obs.rollout.judging.calibration import Calibration, SelfTest, pod_spread, spare
@@ -18,7 +18,7 @@ from mlops_obs.rollout.judging.engine import Row, block_index
 from mlops_obs.rollout.judging.harm import HarmTest, Null
 from mlops_obs.rollout.judging.questions import Question, pairs, questions
 from mlops_obs.rollout.judging.traffic_check import TrafficTest
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.spec.rollout import Rollout
 
 _DURING_INCIDENT = 1.5  # an incident need not hit both arms alike: so much more noise is tolerated while it lasts
 _STABLE_GONE = 2.0  # the same where stable's past stands in for stable

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlops_obs.rollout.evidence import Counts, Slice
-from mlops_obs.rollout.gate_spec import CountersGate, Gate, LatencyGate, QualityGate, SloGate
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.evidence.slices import Counts, Slice
+from mlops_obs.rollout.spec.gates import CountersGate, Gate, LatencyGate, QualityGate, SloGate
+from mlops_obs.rollout.spec.rollout import Rollout
 
 Pick = Callable[[Counts], Sequence[tuple[int, int]] | None]
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_obs.rollout.evidence import Counts, Slice
+from mlops_obs.rollout.evidence.slices import Counts, Slice
 
 MINUTE = 60.0
 MAX_BAD = 0.01  # Argo's and Flagger's guides: success rate of 99 %

@@ -16,10 +16,10 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from mlops_obs.errors import SpecError
-from mlops_obs.rollout.evidence import Counts, Slice
-from mlops_obs.rollout.judge import Attribution, Verdict, conclude
+from mlops_obs.rollout.evidence.slices import Counts, Slice
 from mlops_obs.rollout.judging.hearing import Hearing
-from mlops_obs.rollout.spec import Rollout
+from mlops_obs.rollout.judging.judge import Attribution, Verdict, conclude
+from mlops_obs.rollout.spec.rollout import Rollout
 
 ARMS = ("stable", "canary")
 COLUMNS = ("t", "arm", "requests", "errors", "slow")  # and pod, which may be absent or empty

@@ -1,0 +1,1 @@
+"""What a person writes to ship a revision: the document, its checks, its schema and its lint."""
