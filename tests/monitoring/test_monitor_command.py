@@ -15,7 +15,7 @@ GOOD: dict[str, Any] = {
     "state": "state.db",
     "discovery": "discovery",
     "metrics": {"embedded": "metrics.db"},
-    "target": {"ray_serve": {"address": "", "url": "", "import_path": "a:b"}},
+    "target": {"ray_serve": {"address": "127.0.0.1:6379", "url": "http://127.0.0.1:8000", "import_path": "a:b"}},
     "inbox": "http://127.0.0.1:1",
 }
 SLO = "service: a\nteam: b\nslos:\n  - {name: c, objective: 0.99, indicator: {type: availability}}\n"

@@ -32,6 +32,8 @@ from mlops_obs.slo.annotations import Links
 SERVICE = "credit-risk"
 STABLE = "v1"
 _PREDICTOR = "feature_train_serve.serve.ray_app:predictor_app"
+# Monitoring comes before the stack and reads the same environment file: until then nothing answers here.
+_NOT_YET = {"ray_serve": {"address": "127.0.0.1:0", "url": "http://127.0.0.1:0", "import_path": _PREDICTOR}}
 # Long enough that a page can already say what was done, short enough for a demo.
 _GROUP_WAIT = "8s"
 _OBS = (sys.executable, "-m", "mlops_obs.cli.main")
@@ -231,7 +233,7 @@ class Loop:
             "state": "state.db",
             "discovery": "discovery",
             "metrics": dict(metrics),
-            "target": dict(target or {"ray_serve": {"address": "", "url": "", "import_path": _PREDICTOR}}),
+            "target": dict(target or _NOT_YET),
             "links": self._links,
             "inbox": self.inbox,
             "slos": [str(self.slo_file)],
