@@ -9,7 +9,8 @@ A test class inherits `TargetConformance` and offers a fixture `rig` that return
 
 The trap is a suite that only asks for the fair weather. A rig must also let the platform's answer get lost, let somebody else change
 the split, and kill a revision; what a platform cannot do at all (`going_down_is_all_or_nothing`, `meddle` returning None) it says
-there, and the claim is skipped by name instead of being left out. Nothing here needs pytest: `unittest.SkipTest` skips under both.
+there, and the claim is skipped by name (`unittest.SkipTest`, so that nothing here needs pytest). A class that knows as much beforehand
+writes `test_... = None` with the reason.
 """
 
 from __future__ import annotations

@@ -43,12 +43,23 @@ class FakeRig:
 
 
 class TestFakeTarget(TargetConformance):
+    # It can always split its traffic, and has no status apart from its route.
+    test_a_platform_that_cannot_split_refuses_before_anything_is_changed = None
+    test_weights_that_are_only_echoed_are_not_believed = None
+    # It needs no last act; FinishingTarget does.
+    test_finishing_makes_the_new_revision_the_only_one_and_can_be_repeated = None
+    test_finishing_a_revision_without_all_the_traffic_is_a_conflict = None
+
     @pytest.fixture
     def rig(self):
         return FakeRig(FakeTarget)
 
 
 class TestFinishingTarget(TargetConformance):
+    # It can always split its traffic, and has no status apart from its route.
+    test_a_platform_that_cannot_split_refuses_before_anything_is_changed = None
+    test_weights_that_are_only_echoed_are_not_believed = None
+
     @pytest.fixture
     def rig(self):
         return FakeRig(FinishingTarget)
