@@ -15,7 +15,7 @@ demo-kserve:  ## the same story on KServe: Rollout and InferenceService on a rea
 
 test:  ## all tests, on real Prometheus, Ray, KServe and a Kubernetes API server where the machine has them
 	@scripts/setup.sh test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 test-exhaustive: setup  ## 100,000 ways in which a rollout's world can fail, then mistakes that this search must find
 	@$(BIN)/python tests/rollout/exhaustive_search.py --schedules 110000
