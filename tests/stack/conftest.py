@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,3 +40,23 @@ def told(tmp_path_factory, prometheus_installed):
     screen = Screen(Console(highlight=False, width=160))
     with Loop(Settings(tmp_path_factory.mktemp("demo"), ROOT, seed=7)) as loop:
         yield Told(loop, screen, tell(loop, screen))
+
+
+def path_without_prometheus(folder: Path) -> str:
+    """A PATH that has every program of this machine's but Prometheus and Alertmanager."""
+    folder.mkdir()
+    for directory in os.environ["PATH"].split(os.pathsep):
+        for program in Path(directory).glob("*"):
+            link = folder / program.name
+            if not program.name.startswith(("prometheus", "alertmanager")) and not link.exists():
+                link.symlink_to(program)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def embedded_demo(tmp_path_factory):
+    """A demo that a person ran to its end on a machine without Prometheus: its folder, and what was printed."""
+    folder = tmp_path_factory.mktemp("embedded-demo")
+    hidden = os.environ | {"PATH": path_without_prometheus(folder / "bin")}
+    command = [sys.executable, "-m", "mlops_obs.cli.main", "demo", "--seed", "3", "--out", str(folder / "run")]
+    return folder / "run", subprocess.run(command, env=hidden, capture_output=True, text=True, check=False)

@@ -33,22 +33,8 @@ def processes_of(out: Path) -> list[str]:
     return found
 
 
-def path_without_prometheus(folder: Path) -> str:
-    """A PATH that has every program of this machine's but Prometheus and Alertmanager."""
-    folder.mkdir()
-    for directory in os.environ["PATH"].split(os.pathsep):
-        for program in Path(directory).glob("*"):
-            link = folder / program.name
-            if not program.name.startswith(("prometheus", "alertmanager")) and not link.exists():
-                link.symlink_to(program)
-    return str(folder)
-
-
-def test_without_prometheus_the_embedded_engine_tells_the_same_story_and_says_so(tmp_path):
-    out = tmp_path / "run"
-
-    hidden = os.environ | {"PATH": path_without_prometheus(tmp_path / "bin")}
-    done = subprocess.run([*DEMO, "--seed", "3", "--out", str(out)], env=hidden, capture_output=True, text=True, check=False)
+def test_without_prometheus_the_embedded_engine_tells_the_same_story_and_says_so(embedded_demo):
+    out, done = embedded_demo
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "embedded engine: Prometheus and Alertmanager are not installed" in " ".join(done.stdout.split())

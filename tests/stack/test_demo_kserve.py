@@ -1,6 +1,6 @@
 """The story of the demo by custom resources: real API server, operator, model servers, Prometheus; KServe's reconciler is a stand-in.
 
-The packages are those of the demo that runs already: training them again would prove nothing more.
+The packages are those of a demo that is over: training them again would prove nothing more.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def loop(told, tmp_path_factory):
+def loop(embedded_demo, prometheus_installed, tmp_path_factory):
     if not (API_SERVER / "start").exists():
         pytest.skip("the API server for tests is missing: ../shared/k8s/start")
     for program in ("etcd", "kubectl", "openssl", "xz"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is missing: see ../shared/k8s/README.md")
-    folder = tmp_path_factory.mktemp("demo-kserve")
-    store = folder / "online.db"
-    shutil.copy(told.loop.store, store)
-    with KServeLoop(Settings(folder, ROOT, seed=7)) as running:
+    lines = [json.loads(line) for line in (embedded_demo[0] / "stack.jsonl").read_text().splitlines() if line.startswith("{")]
+    made = next(line for line in lines if line["status"] == "ready")
+    with KServeLoop(Settings(tmp_path_factory.mktemp("demo-kserve"), ROOT, seed=7)) as running:
         running.api_server = API_SERVER
-        running.packages, running.customers, running.store = told.loop.packages, told.loop.customers, store
+        running.packages, running.customers, running.store = made["packages"], Path(made["customers"]), Path(made["store"])
         running.start_monitoring()
         running.start_serving(lambda _: None)
         running.start_controller()
