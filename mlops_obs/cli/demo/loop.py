@@ -34,8 +34,8 @@ STABLE = "v1"
 _PREDICTOR = "feature_train_serve.serve.ray_app:predictor_app"
 # Monitoring comes before the stack and reads the same environment file: until then nothing answers here.
 _NOT_YET = {"ray_serve": {"address": "127.0.0.1:0", "url": "http://127.0.0.1:0", "import_path": _PREDICTOR}}
-# Long enough that a page can already say what was done, short enough for a demo.
-_GROUP_WAIT = "8s"
+# Alertmanager's own default, and long enough that a page can already say what was done.
+_GROUP_WAIT = "30s"
 _OBS = (sys.executable, "-m", "mlops_obs.cli.main")
 
 

@@ -19,7 +19,7 @@ _OVER = ("Promoted", "RolledBack", "Aborted")
 _BASELINE_REQUESTS = 150
 _ROLLOUT_SECONDS = 180.0
 _PAGE_SECONDS = 45.0
-_SECOND_PAGE_SECONDS = 8.0
+_SECOND_PAGE_SECONDS = 12.0
 
 
 def tell(loop: Loop, screen: Screen) -> list[Claim]:
