@@ -25,7 +25,6 @@ from mlops_obs.adapters.platform_object import (
     add,
     annotate,
     annotation,
-    compact,
     condition,
     decided_anew,
     refuse_an_edited,
@@ -36,7 +35,7 @@ from mlops_obs.adapters.platform_object import (
     wait_until,
 )
 from mlops_obs.errors import Conflict, TargetError
-from mlops_obs.rollout.ports import WayBack, Weights
+from mlops_obs.rollout.ports import WayBack, Weights, compact
 
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 KNATIVE_REVISIONS = Resource("serving.knative.dev", "v1", "revisions", "Revision")

@@ -25,7 +25,6 @@ from mlops_obs.adapters.platform_object import (
     agreed,
     annotate,
     annotation,
-    compact,
     condition,
     decided_anew,
     drop,
@@ -38,7 +37,7 @@ from mlops_obs.adapters.platform_object import (
     wait_until,
 )
 from mlops_obs.errors import Conflict, TargetError
-from mlops_obs.rollout.ports import WayBack, Weights
+from mlops_obs.rollout.ports import WayBack, Weights, compact
 
 LLM_SERVICES = Resource("serving.kserve.io", "v1alpha2", "llminferenceservices", "LLMInferenceService")
 STOP = "serving.kserve.io/stop"  # annotation by which KServe stops a member; it stays in the group at 0

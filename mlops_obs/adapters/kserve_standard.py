@@ -29,7 +29,6 @@ from mlops_obs.adapters.platform_object import (
     agreed,
     annotate,
     annotation,
-    compact,
     condition,
     decided_anew,
     refuse_an_edited,
@@ -41,7 +40,7 @@ from mlops_obs.adapters.platform_object import (
     wait_until,
 )
 from mlops_obs.errors import Conflict, TargetError
-from mlops_obs.rollout.ports import WayBack, Weights
+from mlops_obs.rollout.ports import WayBack, Weights, compact
 
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # of the definition
 _LONGEST = 63  # of a Service's name

@@ -31,7 +31,6 @@ from mlops_obs.adapters.platform_object import (
     add,
     annotate,
     annotation,
-    compact,
     condition,
     decided_anew,
     drop,
@@ -44,7 +43,7 @@ from mlops_obs.adapters.platform_object import (
 )
 from mlops_obs.adapters.serve_config import package_of, renamed
 from mlops_obs.errors import Conflict, TargetError
-from mlops_obs.rollout.ports import WayBack, Weights
+from mlops_obs.rollout.ports import WayBack, Weights, compact
 
 RAY_SERVICES = Resource("ray.io", "v1", "rayservices", "RayService")
 INCREMENTAL = "NewClusterWithIncrementalUpgrade"

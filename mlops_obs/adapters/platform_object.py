@@ -15,6 +15,7 @@ from typing import Any, ParamSpec
 
 from mlops_obs.adapters.kubernetes.api import ApiConflict, ApiError, KubernetesApi, Object, Resource
 from mlops_obs.errors import Conflict, TargetError
+from mlops_obs.rollout.ports import compact
 
 P = ParamSpec("P")
 _RACES = 4
@@ -238,11 +239,6 @@ def decided_anew(act: Callable[P, None]) -> Callable[P, None]:
         return act(*args, **kwargs)
 
     return again
-
-
-def compact(weights: Mapping[str, int]) -> dict[str, int]:
-    """Drop revisions without traffic."""
-    return {revision: percent for revision, percent in weights.items() if percent}
 
 
 def _json(value: Mapping[str, Any] | str) -> str:

@@ -9,6 +9,11 @@ from typing import Protocol, runtime_checkable
 Weights = Mapping[str, int]  # percent of traffic by revision; sums to 100
 
 
+def compact(weights: Weights) -> dict[str, int]:
+    """Drop revisions without traffic: {v1: 100, v2: 0} and {v1: 100} route alike."""
+    return {revision: percent for revision, percent in sorted(weights.items()) if percent}
+
+
 @dataclass(frozen=True, slots=True)
 class WayBack:
     """Whether all traffic could be given back to a revision now: `reason` in words, `seconds` that it would take (None: not known)."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mlops_obs.errors import Conflict, TargetError
-from mlops_obs.rollout.ports import WayBack, Weights
+from mlops_obs.rollout.ports import WayBack, Weights, compact
 
 Fault = Literal["conflict", "timeout-before", "timeout-after", "down", "denied"]
 Method = Literal["deploy", "weights", "set_weights", "way_back", "finish"]
@@ -68,9 +68,9 @@ class FakeTarget:
     def set_weights(self, weights: Weights, expected: Weights) -> None:
         """Replace the weights if they still are `expected`."""
         fault = self._next("set_weights")
-        wanted, now = _compact(weights), _compact(self._weights)
+        wanted, now = compact(weights), compact(self._weights)
         if now != wanted:
-            if now != _compact(expected):
+            if now != compact(expected):
                 raise Conflict("OBS-FAKE-002", f"weights are {now}, not {dict(expected)}", todo="read again")
             unknown = set(wanted) - set(self.packages)
             if unknown or sum(wanted.values()) != 100:
@@ -107,11 +107,7 @@ class FinishingTarget(FakeTarget):
     def finish(self, revision: str) -> None:
         """Make `revision` the only one; refused while others have traffic."""
         fault = self._next("finish")
-        if _compact(self._weights) != {revision: 100}:
+        if compact(self._weights) != {revision: 100}:
             raise Conflict("OBS-FAKE-007", f"{revision} has not all the traffic: {self._weights}", todo="read again")
         self.finished = revision
         self._late(fault)
-
-
-def _compact(weights: Mapping[str, int]) -> dict[str, int]:
-    return {revision: percent for revision, percent in weights.items() if percent}

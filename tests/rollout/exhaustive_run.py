@@ -14,8 +14,8 @@ from mlops_obs.rollout.evidence.memory import Memory
 from mlops_obs.rollout.judging.judge import Verdict
 from mlops_obs.rollout.machine.decide import decide
 from mlops_obs.rollout.machine.inputs import Look
-from mlops_obs.rollout.machine.state import RolloutState, Seen, compact
-from mlops_obs.rollout.ports import Finishes, Notice, WayBack
+from mlops_obs.rollout.machine.state import RolloutState, Seen
+from mlops_obs.rollout.ports import Finishes, Notice, WayBack, compact
 
 
 class Hand:

@@ -17,7 +17,8 @@ from mlops_obs.rollout.judging.judge import Verdict
 from mlops_obs.rollout.log.phrases import RecordedBudget
 from mlops_obs.rollout.log.records import make_record
 from mlops_obs.rollout.machine.obey import FULL
-from mlops_obs.rollout.machine.state import RolloutState, compact
+from mlops_obs.rollout.machine.state import RolloutState
+from mlops_obs.rollout.ports import compact
 from mlops_obs.rollout.spec.rollout import Rollout
 from mlops_obs.testing.rollout_memory import MemoryStore
 

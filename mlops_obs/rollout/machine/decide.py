@@ -18,7 +18,7 @@ from mlops_obs.rollout.machine.obey import obey, refused, text, turn_back, with_
 from mlops_obs.rollout.machine.pace import next_weight
 from mlops_obs.rollout.machine.readiness import note
 from mlops_obs.rollout.machine.retreat import guard, guarded, retreat
-from mlops_obs.rollout.machine.state import Action, Decision, Deploy, Finish, RolloutState, Seen, Verb, compact
+from mlops_obs.rollout.machine.state import Action, Decision, Deploy, Finish, RolloutState, Seen, Verb
 
 _SETTLE = 5.0  # seconds that a target gets to show weights it has accepted
 _BACKOFF_FORWARD, _BACKOFF_RETREAT = 30.0, 5.0  # longest pause between attempts, seconds
@@ -130,6 +130,3 @@ def _budgeted(state: RolloutState, seen: Seen, now: float) -> tuple[RolloutState
         state = with_(state, frozen_at=None, frozen_for=state.frozen_for + since)
     words = frozen or budget.warning or (budget.unknown[0] if budget.unknown else "")
     return with_(state, budget=words, policy={**asked, **budget.actions}), frozen
-
-
-__all__ = ["compact", "decide", "settle"]

@@ -11,7 +11,8 @@ from mlops_obs.rollout.machine.clocks import used
 from mlops_obs.rollout.machine.forward import hold
 from mlops_obs.rollout.machine.obey import text, with_
 from mlops_obs.rollout.machine.pace import full_weight, next_weight, plan_of
-from mlops_obs.rollout.machine.state import Decision, RolloutState, Seen, compact
+from mlops_obs.rollout.machine.state import Decision, RolloutState, Seen
+from mlops_obs.rollout.ports import compact
 
 _SAYS = "dry run, the traffic was not touched: "
 

@@ -14,7 +14,8 @@ from mlops_obs.rollout.machine.obey import END, FULL, text, turn_back, with_
 from mlops_obs.rollout.machine.pace import can_decide, full_weight, next_weight, plan_of
 from mlops_obs.rollout.machine.readiness import no_way_back
 from mlops_obs.rollout.machine.retreat import retreat
-from mlops_obs.rollout.machine.state import Decision, Deploy, Finish, RolloutState, Seen, SetWeights, Verb, compact
+from mlops_obs.rollout.machine.state import Decision, Deploy, Finish, RolloutState, Seen, SetWeights, Verb
+from mlops_obs.rollout.ports import compact
 
 _YOUNG = 60.0  # seconds for which the evidence that allowed a step allows to send it again
 _FIGHT, _FIGHT_SPAN = 3, 600.0  # changes by somebody else within so many seconds are a fight

@@ -8,7 +8,8 @@ ever, and people are told at once. And a platform, or a sync from Git, may put t
 from __future__ import annotations
 
 from mlops_obs.rollout.machine.obey import REFUSALS, text, with_
-from mlops_obs.rollout.machine.state import Decision, RolloutState, Seen, SetWeights, Verb, compact
+from mlops_obs.rollout.machine.state import Decision, RolloutState, Seen, SetWeights, Verb
+from mlops_obs.rollout.ports import compact
 
 GUARD = 900.0  # seconds after a rollback in which a share that comes back is taken away again
 LATE = 60.0  # seconds after an abort in which a step of ours that comes late is taken away again

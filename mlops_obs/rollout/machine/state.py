@@ -159,8 +159,3 @@ class Decision:
     verb: Verb
     reason: str
     action: Action | None = None
-
-
-def compact(weights: Mapping[str, int]) -> dict[str, int]:
-    """Drop revisions without traffic: {v1: 100, v2: 0} and {v1: 100} route alike."""
-    return {revision: percent for revision, percent in sorted(weights.items()) if percent}
