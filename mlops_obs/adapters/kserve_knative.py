@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlops_obs.adapters.kserve_refusals import not_all_on, refuse_a_changed_split, refuse_an_edited, refuse_another_package, wait_for_start
 from mlops_obs.adapters.kubernetes.api import KubernetesApi, Object, Resource
 from mlops_obs.adapters.platform_object import (
     FIRST,
@@ -27,12 +28,10 @@ from mlops_obs.adapters.platform_object import (
     annotation,
     condition,
     decided_anew,
-    refuse_an_edited,
     start_done,
     start_of,
     started,
     text,
-    wait_until,
 )
 from mlops_obs.errors import Conflict, TargetError
 from mlops_obs.rollout.ports import WayBack, Weights, compact
@@ -93,17 +92,21 @@ class KServeKnativeTarget:
         names, packages, status = names_of(service), annotation(service, PACKAGES), status_of(service)
         if names.get(revision) == status.get("latestCreatedRevision") and revision not in packages:
             packages[revision] = str(model_of(service, self._where).get("storageUri"))  # the first one: no rollout of ours brought it
-        if packages.get(revision, package) != package:
-            what = f"{revision} already runs {packages[revision]}"
-            raise Conflict("OBS-KSERVE-001", what, where=self._where, todo="name the new package another revision")
+        refuse_another_package(revision, packages.get(revision, package), package, self._where)
         if names.get(revision, "") not in ("", status.get("latestCreatedRevision"), status.get("latestRolledoutRevision")):
             del names[revision]  # shipped before and replaced since: KServe can no longer route to that one
             packages.pop(revision, None)
         if revision not in packages and revision not in names:
             self._start(service, revision, package, names, packages)
-        if not wait_until(lambda: self._adopted(revision), self._ready_timeout, self._poll):
-            why = failure(self._service.read()) or f"not ready within {self._ready_timeout:g} s"
-            raise TargetError("OBS-KSERVE-002", f"{revision} did not start: {why}", where=self._where, todo="read the predictor's events")
+        wait_for_start(
+            revision,
+            lambda: self._adopted(revision),
+            lambda: failure(self._service.read()),
+            timeout=self._ready_timeout,
+            poll=self._poll,
+            where=self._where,
+            todo="read the predictor's events",
+        )
 
     def weights(self) -> Weights:
         """Return the split in Knative's route; a Knative revision that is not ours appears under its own name."""
@@ -122,8 +125,7 @@ class KServeKnativeTarget:
         percent, asked = wanted.get(latest, 0), service["spec"]["predictor"].get("canaryTrafficPercent")
         if now == wanted and (rolled == latest or asked == percent):
             return  # nothing else is on its way either
-        if now not in (wanted, compact(expected)):
-            raise Conflict("OBS-KSERVE-004", f"the split is {now}, not {dict(expected)}", where=self._where, todo="read again")
+        refuse_a_changed_split(now, wanted, expected, self._where)
         if wanted != {rolled: 100} and (not latest or status.get("latestReadyRevision") != status.get("latestCreatedRevision")):
             what = f"a Knative revision {status.get('latestCreatedRevision')} appeared that is not ours: someone edited the template"
             raise Conflict("OBS-KSERVE-005", what, where=self._where, todo="abort, and look who edits the service")
@@ -154,7 +156,7 @@ class KServeKnativeTarget:
         """See that `revision` has all the traffic; in Knative mode that is the end already."""
         now = compact(self.weights())
         if now != {revision: 100}:
-            raise Conflict("OBS-KSERVE-004", f"the split is {now}, not all on {revision}", where=self._where, todo="read again")
+            raise not_all_on(revision, now, self._where)
 
     def _split(self, service: Object) -> dict[str, int]:
         ours = {knative: revision for revision, knative in names_of(service).items()}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlops_obs.adapters.kserve_refusals import not_all_on, refuse_a_changed_split, refuse_an_edited, refuse_another_package, wait_for_start
 from mlops_obs.adapters.kubernetes.api import ApiConflict, KubernetesApi, Object, Resource
 from mlops_obs.adapters.platform_object import (
     FIRST,
@@ -28,13 +29,11 @@ from mlops_obs.adapters.platform_object import (
     condition,
     decided_anew,
     drop,
-    refuse_an_edited,
     shares,
     start_done,
     start_of,
     started,
     text,
-    wait_until,
 )
 from mlops_obs.errors import Conflict, TargetError
 from mlops_obs.rollout.ports import WayBack, Weights, compact
@@ -103,14 +102,19 @@ class KServeLLMTarget:
         """
         seen = self._read()
         holder = next((name for name, one in seen.items() if _revision(one) == revision), "")
-        if holder and str(seen[holder]["spec"]["model"].get("uri")) != package:
-            what = f"{revision} already runs {seen[holder]['spec']['model'].get('uri')}"
-            raise Conflict("OBS-KSERVE-001", what, where=self._where, todo="name the new package another revision")
+        if holder:
+            refuse_another_package(revision, str(seen[holder]["spec"]["model"].get("uri")), package, self._where)
         if not holder or (text(seen[holder], STOP) == "true" and not _weight(seen[holder])):
             self._start(seen, revision, package)
-        if not wait_until(lambda: self._adopted(revision), self._ready_timeout, self._poll):
-            why = self._why_not(revision) or f"not ready within {self._ready_timeout:g} s"
-            raise TargetError("OBS-KSERVE-002", f"{revision} did not start: {why}", where=self._where, todo="read its events")
+        wait_for_start(
+            revision,
+            lambda: self._adopted(revision),
+            lambda: self._why_not(revision),
+            timeout=self._ready_timeout,
+            poll=self._poll,
+            where=self._where,
+            todo="read its events",
+        )
 
     def weights(self) -> Weights:
         """Return the split in the members' HTTPRoutes, if a gateway has accepted them; percents are rounded."""
@@ -126,8 +130,7 @@ class KServeLLMTarget:
         asked = _percents({_revision(one): float(_weight(one)) for one in seen.values()})
         if now == wanted and asked == wanted:
             return
-        if now not in (wanted, compact(expected)):
-            raise Conflict("OBS-KSERVE-004", f"the split is {now}, not {dict(expected)}", where=self._where, todo="read again")
+        refuse_a_changed_split(now, wanted, expected, self._where)
         members = {_revision(one): name for name, one in seen.items()}
         if set(wanted) - set(members) or sum(wanted.values()) != 100:
             what = f"cannot route {wanted}: the group has {', '.join(sorted(members))}"
@@ -165,7 +168,7 @@ class KServeLLMTarget:
         seen = self._read()
         now = compact(self._split(seen))
         if now != {revision: 100}:
-            raise Conflict("OBS-KSERVE-004", f"the split is {now}, not all on {revision}", where=self._where, todo="read again")
+            raise not_all_on(revision, now, self._where)
         for one in seen.values():
             if _revision(one) == revision:
                 _refuse_an_edited(one, self._where)

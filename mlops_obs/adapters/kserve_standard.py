@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_obs.adapters.kserve_knative import INFERENCE_SERVICES, failure, model_of
+from mlops_obs.adapters.kserve_refusals import not_all_on, refuse_a_changed_split, refuse_an_edited, refuse_another_package, wait_for_start
 from mlops_obs.adapters.kubernetes.api import KubernetesApi, Object
 from mlops_obs.adapters.platform_object import (
     DEPLOYMENTS,
@@ -31,7 +32,6 @@ from mlops_obs.adapters.platform_object import (
     annotation,
     condition,
     decided_anew,
-    refuse_an_edited,
     shares,
     start_done,
     start_of,
@@ -102,14 +102,18 @@ class KServeStandardTarget:
         service = self._service.read()
         names, packages = self._names(service), annotation(service, PACKAGES)
         running = {name: str((one.get("model") or {}).get("storageUri")) for name, one in _predictors(service).items()}
-        if running.get(names.get(revision, "?"), package) != package:
-            what = f"{revision} already runs {running[names[revision]]}"
-            raise Conflict("OBS-KSERVE-001", what, where=self._where, todo="name the new package another revision")
+        refuse_another_package(revision, running.get(names.get(revision, "?"), package), package, self._where)
         if names.get(revision) not in running:
             self._start(service, revision, package, packages)
-        if not wait_until(lambda: self._adopted(revision), self._ready_timeout, self._poll):
-            why = self._why_not(revision) or f"not ready within {self._ready_timeout:g} s"
-            raise TargetError("OBS-KSERVE-002", f"{revision} did not start: {why}", where=self._where, todo="read the predictor's events")
+        wait_for_start(
+            revision,
+            lambda: self._adopted(revision),
+            lambda: self._why_not(revision),
+            timeout=self._ready_timeout,
+            poll=self._poll,
+            where=self._where,
+            todo="read the predictor's events",
+        )
 
     def weights(self) -> Weights:
         """Return the split of the HTTPRoutes, if a gateway has accepted them; what the status echoes is not believed."""
@@ -128,8 +132,7 @@ class KServeStandardTarget:
         percent, asked = wanted.get(ours, 0), int(canary["trafficPercent"]) if canary else 0
         if now == wanted and asked == percent:
             return
-        if now not in (wanted, compact(expected)):
-            raise Conflict("OBS-KSERVE-004", f"the split is {now}, not {dict(expected)}", where=self._where, todo="read again")
+        refuse_a_changed_split(now, wanted, expected, self._where)
         if set(wanted) - {ours, stable} or sum(wanted.values()) != 100 or not (ours or wanted == {stable: 100}):
             what = f"cannot route {wanted}: KServe splits between {stable or 'nothing'} and {ours or 'no canary'}"
             raise TargetError("OBS-KSERVE-007", what, where=self._where, todo="deploy first")
@@ -184,7 +187,7 @@ class KServeStandardTarget:
             return
         now = compact(self._split(service))
         if now != {revision: 100} or canary is None or canary["predictor"].get("name") != name:
-            raise Conflict("OBS-KSERVE-004", f"the split is {now}, not all on {revision}", where=self._where, todo="read again")
+            raise not_all_on(revision, now, self._where)
         refuse_an_edited(service, revision, _package(canary), self._where)
         pods, least = self._pods(str(name)), _least(service)
         if pods is not None and pods < least:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 from mlops_obs.adapters.kubernetes.api import ApiConflict, ApiError, KubernetesApi, Object, Resource
-from mlops_obs.errors import Conflict, TargetError
+from mlops_obs.errors import TargetError
 from mlops_obs.rollout.ports import compact
 
 P = ParamSpec("P")
@@ -135,18 +135,6 @@ def start_done(seen: Object, revision: str) -> dict[str, Any]:
     notes = annotation(seen, STARTS)
     begun = notes.get(revision) or [time.time()]
     return {**notes, revision: [begun[0], round(max(0.0, time.time() - float(begun[0])), 1)]}
-
-
-def refuse_an_edited(seen: Object, revision: str, runs: object, where: str) -> None:
-    """Refuse to ship a `revision` whose package is another one than was deployed: the evidence is that of another model.
-
-    Raises:
-        Conflict: OBS-KSERVE-005.
-    """
-    noted = annotation(seen, PACKAGES).get(revision)
-    if noted is not None and runs != noted:
-        what = f"{revision} was edited: it has {runs} now, not {noted}"
-        raise Conflict("OBS-KSERVE-005", what, where=where, todo="abort, and look who edits it")
 
 
 class Settling:
