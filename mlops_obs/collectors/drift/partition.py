@@ -28,7 +28,7 @@ Cells = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberPartition:
-    """`labels` say what each cell is, `expected` are the reference's rows in it, `edges` the last bucket of each cell but the last three."""
+    """`labels` say what each cell is, `expected` are the reference's rows in it, `edges` the last bucket of all but three."""
 
     labels: tuple[str, ...]
     expected: Counts
