@@ -186,6 +186,21 @@ def test_a_drift_job_that_last_scored_before_the_step_says_nothing_about_it():
     assert look(DRIFT, counters, BEGAN + 600, since=BEGAN + 310).ok is None
 
 
+@pytest.mark.parametrize(("psi", "ok"), [(0.05, True), (0.9, False)])
+def test_a_feature_that_stable_does_not_read_is_judged_by_the_canary_s_own_reference(psi, ok):
+    counters = drifting(lambda _: 0.05, lambda _: 0.04, until=0)
+    for second in range(15, 601, 15):
+        if second == 15:
+            counters.add(DRIFT_PSI.name, {"service": SERVICE, "revision": "v2", "feature": "spend"}, psi)
+        counters.add(DRIFT_WINDOWS.name, {"service": SERVICE, "revision": "v2", "verdict": "stable"}, 1.0)
+        counters.scrape(BEGAN + second)
+
+    found = look(DRIFT, counters, BEGAN + 600, since=BEGAN + 120)
+
+    assert found.ok is ok
+    assert ok or "spend of v2 is at PSI 0.900 against its own reference; v1 does not read it" in found.words
+
+
 COST = spec_with(type="gpu_cost", max_ratio=1.2, **{"for": "60s"})
 
 

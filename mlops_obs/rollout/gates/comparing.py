@@ -57,7 +57,8 @@ def read_drift(gate: DriftGate, source: CounterSource, spec: Rollout, arms: Arms
     if not told or told[-1][0] != now:
         return reading(None, f"the drift of {arms.canary} and {arms.stable} cannot be compared: one of them has none now")
     _, excess, feature, (canary, stable) = told[-1]
-    words = f"{feature} of {arms.canary} is at PSI {canary:.3f} against {stable:.3f} of {arms.stable}"
+    beside = f"{stable:.3f} of {arms.stable}" if stable is not None else f"its own reference; {arms.stable} does not read it"
+    words = f"{feature} of {arms.canary} is at PSI {canary:.3f} against {beside}"
     if excess <= gate.max_psi:
         return reading(True, words, canary, stable)
     early, _, _ = _excess(gauges, arms, now - gate.for_)
@@ -66,23 +67,25 @@ def read_drift(gate: DriftGate, source: CounterSource, spec: Rollout, arms: Arms
     return reading(None, f"{words}, more than {gate.max_psi:g} above, for less than {humanize_duration(gate.for_)} so far", canary, stable)
 
 
-def _excess(gauges: Sequence[Series], arms: Arms, at: float) -> tuple[float | None, str, tuple[float, float]]:
-    """Return by how much the canary's worst feature is above stable's at `at`, which one, and both values."""
+def _excess(gauges: Sequence[Series], arms: Arms, at: float) -> tuple[float | None, str, tuple[float, float | None]]:
+    """Return by how much the canary's worst feature is above stable's at `at`, which one, and both values.
+
+    A feature that stable does not read is judged by the canary's own reference: a new model often reads more.
+    """
     values: dict[str, dict[str, float]] = {arms.canary: {}, arms.stable: {}}
     for one in gauges:
         arm = values.get(one.labels.get(REVISION, ""))
         fresh = [value for when, value in one.samples if at - GAUGE_AGE < when <= at]
         if arm is not None and fresh:
             if not math.isfinite(fresh[-1]):
-                return None, "", (0.0, 0.0)
+                return None, "", (0.0, None)
             feature = one.labels.get(FEATURE, "")
             arm[feature] = max(fresh[-1], arm.get(feature, -math.inf))  # of several replicas the worst
-    both = sorted(set(values[arms.canary]) & set(values[arms.stable]))
-    if not both or set(values[arms.canary]) - set(both):
-        return None, "", (0.0, 0.0)
-    pairs = {name: (values[arms.canary][name], values[arms.stable][name]) for name in both}
-    feature = max(both, key=lambda name: pairs[name][0] - pairs[name][1])
-    return pairs[feature][0] - pairs[feature][1], feature, pairs[feature]
+    mine, theirs = values[arms.canary], values[arms.stable]
+    if not set(mine) & set(theirs):
+        return None, "", (0.0, None)
+    feature = max(sorted(mine), key=lambda name: mine[name] - theirs.get(name, 0.0))
+    return mine[feature] - theirs.get(feature, 0.0), feature, (mine[feature], theirs.get(feature))
 
 
 def read_gpu_cost(gate: GpuCostGate, source: CounterSource, spec: Rollout, arms: Arms, since: float, now: float) -> GateReading:
