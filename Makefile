@@ -42,11 +42,12 @@ render: setup  ## write every generated file anew
 	@$(BIN)/obs rollout schema --write
 	@$(BIN)/obs collect tables
 
-bench: setup  ## what instrumentation costs, SLO rules beside Sloth's and Pyrra's, canaries judged beside Argo, Flagger and Kayenta
+bench: setup  ## what instrumentation and drift detection cost, SLO rules beside Sloth's and Pyrra's, canaries judged beside Argo, Flagger and Kayenta
 	@$(BIN)/python benchmarks/bench_instrumentation.py
 	@$(BIN)/python benchmarks/bench_slo.py
 	@$(BIN)/python benchmarks/bench_controller.py
 	@$(BIN)/python benchmarks/bench_rollout.py $(ARGS)
+	@$(BIN)/python benchmarks/bench_drift.py
 	@$(BIN)/python benchmarks/false_pages.py --months 40 --out benchmarks/results/false-pages.md
 
 mutation: setup  ## wrong rule files against the generated tests: at least 95 % must be noticed (ARGS=--all for every one)

@@ -83,7 +83,7 @@ def _timed(call: Callable[[], Any]) -> float:
 def reference() -> bytes:
     import numpy as np
 
-    from mlops_obs.collectors.drift.sketch import ReferenceProfile
+    from mlops_obs.collectors.drift.reference import ReferenceProfile
 
     table = np.random.default_rng(3).normal(size=(4000, FEATURES))
     return ReferenceProfile.from_columns({f"feature_{number}": table[:, number] for number in range(FEATURES)}).to_bytes()

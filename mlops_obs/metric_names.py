@@ -69,7 +69,32 @@ DRIFT_WINDOWS = Metric(
     "mlops_obs_drift_windows_total", "counter", "windows", "Windows scored, by verdict: stable, drifted or inconclusive.", (SERVICE, REVISION, VERDICT), "drift"
 )
 DRIFT_ROWS = Metric("mlops_obs_drift_rows_total", "counter", "rows", "Rows folded into drift windows.", (SERVICE, REVISION), "drift")
+DRIFT_FEATURES = Metric("mlops_obs_drift_features", "gauge", "features", "Features by verdict of the last scored window; at most 50 of them have series of their own.", (SERVICE, REVISION, VERDICT), "drift")
 DRIFT_ROWS_DROPPED = Metric("mlops_obs_drift_rows_dropped_total", "counter", "rows", "Rows overwritten before they were folded.", (SERVICE, REVISION), "drift")
+
+KIND = "kind"
+DRIFT_ALARM = Metric("mlops_obs_drift_alarm", "gauge", "1", "1 while a feature has not come back to normal since its alarm, by kind of change; absent for features without one.", (*_FEATURE, KIND), "drift")
+DRIFT_ALARMS = Metric("mlops_obs_drift_alarms_total", "counter", "alarms", "Alarms raised within the budget of false ones, by feature and kind of change.", (*_FEATURE, KIND), "drift")
+DRIFT_EVIDENCE = Metric("mlops_obs_drift_evidence_ratio", "gauge", "ratio", "Evidence for a change anywhere in the model's data, of what an alarm needs.", (SERVICE, REVISION), "drift")
+DRIFT_BUDGET_USED = Metric("mlops_obs_drift_budget_used_ratio", "gauge", "ratio", "Alarms of the last period, of the false ones that the budget allows: 1 is all of it.", (SERVICE, REVISION), "drift")
+
+FEATURE_VALUES = Metric("mlops_obs_feature_value", "histogram", "1", "Values of a feature (less its origin, where the reference has one) as a native histogram; an option, off by default.", _FEATURE, "drift")
+# Recorded by `obs drift rules` from the native histograms, over a window such as 1h.
+FEATURE_VALUES_INCREASE = "drift:feature_value:increase{window}"
+FEATURE_PSI_WINDOW = "drift:feature_psi:{window}"
+FEATURE_KS_WINDOW = "drift:feature_ks:{window}"
+
+EXPECTATION = "expectation"
+EXPECTATION_CHECKS = Metric(
+    "mlops_obs_expectation_checks_total", "counter", "checks", "Checks of a feature against what is expected of it: met, failed or inconclusive.", (*_FEATURE, EXPECTATION, OUTCOME), "drift"
+)
+
+# --- payloads (KServe's payload logger) ---------------------------------------------------------------------
+PAYLOAD_EVENTS = Metric("mlops_obs_payload_events_total", "counter", "events", "Payload events taken in, by kind: request or response.", (KIND,), "payloads")
+PAYLOAD_LOST = Metric("mlops_obs_payload_events_lost_total", "counter", "events", "Payload events given up, by reason; the model that sent them never waited.", (REASON,), "payloads")
+PAYLOAD_ROWS = Metric("mlops_obs_payload_rows_total", "counter", "rows", "Rows handed on to drift from payload events.", (SERVICE, REVISION), "payloads")
+PAYLOAD_QUEUE = Metric("mlops_obs_payload_queue_depth", "gauge", "events", "Payload events that wait to be read.", (), "payloads")
+PAYLOAD_WAITING = Metric("mlops_obs_payload_waiting", "gauge", "events", "Payload events that wait for their other half.", (), "payloads")
 
 # --- freshness ----------------------------------------------------------------------------------------------
 _VIEW = (SERVICE, FEATURE_VIEW)
@@ -77,6 +102,28 @@ FEATURE_AGE = Metric("mlops_obs_feature_age_seconds", "gauge", "seconds", "Age o
 FEATURE_READS = Metric(
     "mlops_obs_feature_reads_total", "counter", "reads", "Online feature reads: fresh, late (older than the limit) or missing.", (*_VIEW, FRESHNESS), "freshness"
 )
+
+TABLE = "table"
+_TABLE = (SERVICE, TABLE)
+FEATURE_VALUE_AGE = Metric("mlops_obs_feature_value_age_seconds", "gauge", "seconds", "Median age of a feature's recent values: time since the event that the value was made from.", (SERVICE, FEATURE), "freshness")
+FEATURE_VALUE_READS = Metric(
+    "mlops_obs_feature_value_reads_total", "counter", "values", "Feature values given to a model: fresh, late (older than the feature's limit) or missing.", (SERVICE, FEATURE, FRESHNESS), "freshness"
+)
+TABLE_AGE = Metric("mlops_obs_table_age_seconds", "gauge", "seconds", "Time since the moment up to which an upstream table is complete.", _TABLE, "freshness")
+MATERIALISATIONS = Metric(
+    "mlops_obs_materialisations_total", "counter", "materialisations", "Expected materialisations of a table: on_time, late or missing.", (*_TABLE, OUTCOME), "freshness"
+)
+
+# --- training-serving skew ----------------------------------------------------------------------------------
+BETWEEN, SIDE = "between", "side"
+_SKEW = (SERVICE, REVISION, FEATURE, BETWEEN, KIND)
+SKEW_PAIRS = Metric(
+    "mlops_obs_skew_pairs_total", "counter", "pairs",
+    "Values compared between two sides of a request (offline_online or online_input), by kind: equal, or how they differ.", _SKEW, "skew",
+)
+SKEW_NAMED = Metric("mlops_obs_skew_named", "gauge", "1", "1 while a feature differs between two sides beyond what is tolerated, by the kind of difference.", _SKEW, "skew")
+SKEW_RECORDS = Metric("mlops_obs_skew_records_total", "counter", "requests", "Sampled requests: written to the skew log, or dropped.", (SERVICE, REVISION, OUTCOME), "skew")
+SKEW_UNJOINED = Metric("mlops_obs_skew_unjoined_total", "counter", "requests", "Sampled requests of which only one side was seen: served or offline.", (SERVICE, SIDE), "skew")
 
 # --- GPU ----------------------------------------------------------------------------------------------------
 _GPU = (GPU, UUID, MODEL_NAME)
@@ -110,6 +157,19 @@ _COHORT = (SERVICE, REVISION, COHORT)
 QUALITY_EVENTS = Metric("mlops_obs_quality_cohort_events", "gauge", "predictions", "Predictions of a cohort whose label has arrived.", _COHORT, "quality")
 QUALITY_BAD = Metric("mlops_obs_quality_cohort_bad_events", "gauge", "predictions", "Labelled predictions of a cohort that were wrong.", _COHORT, "quality")
 QUALITY_START = Metric("mlops_obs_quality_cohort_start_timestamp_seconds", "gauge", "seconds", "When the cohort began (Unix time).", _COHORT, "quality")
+MEASURE, BASIS, BOUND = "measure", "basis", "bound"
+_MODEL_MEASURE = (SERVICE, REVISION, MEASURE)
+QUALITY_PERFORMANCE = Metric(
+    "mlops_obs_quality_performance", "gauge", "1",
+    "AUC, error rate or Brier score: realised (newest ripe cohort, from labels) or estimated (newest cohort, from scores).", (*_MODEL_MEASURE, BASIS), "quality",
+)
+QUALITY_BOUND = Metric("mlops_obs_quality_performance_bound", "gauge", "1", "Lower and upper end of the 90 % interval of realised performance.", (*_MODEL_MEASURE, BOUND), "quality")
+QUALITY_ESTIMATE_ERROR = Metric("mlops_obs_quality_estimate_error", "gauge", "1", "Mean distance of estimated and realised performance, over all ripe cohorts.", _MODEL_MEASURE, "quality")
+QUALITY_MATURITY = Metric("mlops_obs_quality_maturity_ratio", "gauge", "ratio", "Share of all kept predictions whose label has arrived.", (SERVICE, REVISION), "quality")
+QUALITY_RIPE_AGE = Metric("mlops_obs_quality_ripe_age_seconds", "gauge", "seconds", "Age at which a cohort is ripe; infinite while that is not known.", (SERVICE,), "quality")
+QUALITY_RIPE_START = Metric("mlops_obs_quality_ripe_cohort_start_timestamp_seconds", "gauge", "seconds", "When the newest ripe cohort began (Unix time).", (SERVICE, REVISION), "quality")
+QUALITY_CONCEPT = Metric("mlops_obs_quality_concept_evidence_ratio", "gauge", "ratio", "Evidence that scores are no longer worth what they were, of what an alarm needs.", (SERVICE, REVISION), "quality")
+QUALITY_CONCEPT_DRIFTS = Metric("mlops_obs_quality_concept_drifts", "gauge", "alarms", "Ripe cohorts, of those kept, in which concept drift was found.", (SERVICE, REVISION), "quality")
 
 # --- rollout controller -------------------------------------------------------------------------------------
 ROLLOUT_WEIGHT = Metric("mlops_obs_rollout_weight_ratio", "gauge", "ratio", "Share of traffic the controller declared.", _MODEL, "rollout")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
@@ -35,6 +36,9 @@ from mlops_obs.metric_names import (
     Reading,
 )
 
+if TYPE_CHECKING:
+    from mlops_obs.collectors.drift.native import NativeHistogram
+
 # A process that makes more series than this has put an id into a label; the rest is counted under one revision.
 MAX_METERS = 200
 OVERFLOW_REVISION = "overflow"
@@ -43,6 +47,7 @@ DROPPED_ERROR = "instrumentation_error"
 READ_SECONDS = 2.0
 
 Read = Callable[[], Iterable[Reading]]
+ReadNative = Callable[[], "Iterable[tuple[Metric, Mapping[str, str], NativeHistogram]]"]
 Key = tuple[str, str, str]  # service, revision, stage
 Values = dict[Metric, dict[tuple[str, ...], float]]
 
@@ -63,6 +68,7 @@ class ProcessMetrics:
         self._stages: dict[Key, OutcomeMeter] = {}
         self._dropped: dict[Key, int] = {}
         self._collectors: dict[tuple[str, object], _Registered] = {}
+        self._natives: dict[object, ReadNative] = {}
         self._own_seconds = 0.0
 
     def request_meter(self, service: str, revision: str, stage: str) -> OutcomeMeter:
@@ -84,6 +90,11 @@ class ProcessMetrics:
         with self._lock:
             self._collectors[(name, owner)] = _Registered(read)
 
+    def register_native(self, owner: object, read: ReadNative) -> None:
+        """Expose the native histograms that `read` returns; only a scraper that asks for protobuf gets them. `read` must not raise."""
+        with self._lock:
+            self._natives[owner] = read
+
     def spent(self, name: str, owner: object, seconds: float) -> None:
         """Add CPU seconds that a collector used outside its `read`."""
         with self._lock:
@@ -95,6 +106,17 @@ class ProcessMetrics:
 
         `seconds` is what all collectors may take together; the answer goes on without those that have not answered by then.
         """
+        with self._lock:
+            natives = list(self._natives.values())
+        if natives:
+            from mlops_obs.adapters import protobuf_exposition as protobuf
+
+            if protobuf.asks_for_protobuf(accept):
+                found: dict[Metric, list[tuple[Mapping[str, str], NativeHistogram]]] = {}
+                for read in natives:
+                    for metric, labels, histogram in read():
+                        found.setdefault(metric, []).append((labels, histogram))
+                return protobuf.encode(self.read(seconds), found), protobuf.CONTENT_TYPE
         encode, content_type = choose_encoder(accept)
         return encode(_Scrape(self, seconds)), content_type
 

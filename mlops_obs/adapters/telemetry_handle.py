@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mlops_obs.adapters.process_metrics import DROPPED_ERROR
 from mlops_obs.adapters.telemetry_process import Process, current, remember
@@ -25,6 +25,9 @@ from mlops_obs.lifecycle.outcome import outcome_of_exception, outcome_of_status
 from mlops_obs.lifecycle.trace_context import format_traceparent, parse_traceparent
 from mlops_obs.lifecycle.wrap import wrap
 from mlops_obs.metric_names import OUTCOME_CLIENT_ERROR, OUTCOME_ERROR, OUTCOME_OK, REVISION, SERVICE, STAGE_INGRESS, STAGE_SERVE, Reading
+
+if TYPE_CHECKING:
+    from mlops_obs.adapters.drift_capture import DriftCapture
 
 _log = logging.getLogger("mlops_obs")
 _perf_counter = time.perf_counter
@@ -70,7 +73,19 @@ class PrometheusTelemetry:
         try:
             if self._capture is not None:
                 self._capture(rows)
+                if self._process.asleep:
+                    self._wake()
         except Exception:  # noqa: BLE001 - rule 9: instrumentation never breaks the model
+            self._drop()
+
+    def feature_table(self, rows: Any) -> None:
+        """See `lifecycle.api.Telemetry.feature_table`."""
+        try:
+            if self._drift is not None:
+                if self._process.asleep:
+                    self._wake()
+                self._drift.table(rows)
+        except Exception:  # noqa: BLE001 - rule 9
             self._drop()
 
     def wrap(self, obj: Wrapped) -> Wrapped:
@@ -120,17 +135,16 @@ class PrometheusTelemetry:
         else:
             self._stages = None if process.asleep else metrics.stage_meter(*self._owner)
         self._capture: Callable[[Any], object] | None = None
+        self._drift: DriftCapture | None = None
         if self._reference is not None:
             self._start_drift(process, self._reference)
 
     def _start_drift(self, process: Process, reference: bytes) -> None:
-        owner = self._owner
         try:
-            from mlops_obs.collectors.drift.monitor import DriftMonitor
-            from mlops_obs.collectors.drift.sketch import ReferenceProfile
+            from mlops_obs.adapters.drift_capture import capture_of
 
-            profile = ReferenceProfile.from_bytes(reference)
-            monitor = DriftMonitor(profile, service=self.service, revision=self.revision, feature_names=self._feature_names or None)
+            self._drift = capture_of(process, self._owner, reference, self._feature_names, self._drop)
+            self._capture = self._drift.rows
         except Exception as error:  # noqa: BLE001 - rule 9
             _log.warning("mlops_obs: drift of %s %s is not watched: unusable reference", self.service, self.revision, exc_info=True)
             failure = error
@@ -138,35 +152,26 @@ class PrometheusTelemetry:
             def fail() -> list[Reading]:
                 raise failure
 
-            process.metrics.register("drift", owner, fail)
-            return
-
-        def fold() -> None:
-            started = time.thread_time()
-            try:
-                monitor.fold()
-            except Exception:  # noqa: BLE001 - the next window may be readable
-                self._drop()
-            process.metrics.spent("drift", owner, time.thread_time() - started)
-
-        process.metrics.register("drift", owner, monitor.read)
-        process.add_fold(owner, fold)
-        self._capture = monitor.capture
+            process.metrics.register("drift", self._owner, fail)
 
     def _drop(self) -> None:
         self._process.metrics.drop(self.service, self.revision, DROPPED_ERROR)
 
+    def _wake(self) -> None:
+        """Let a forked child that observes something serve its metrics and fold its rows."""
+        self._process.start(f"{self.service}-{self.stage_name}-{self.revision}")
+
     def _request_meter(self) -> OutcomeMeter:
         """Return the meter of requests; wakes a forked child and makes the series of a job that answers requests after all."""
         if self._process.asleep:
-            self._process.start(f"{self.service}-{self.stage_name}-{self.revision}")
+            self._wake()
         self._requests = self._process.metrics.request_meter(*self._owner)
         return self._requests
 
     def _stage_meter(self) -> OutcomeMeter:
         """Return the meter of stage runs; see `_request_meter`."""
         if self._process.asleep:
-            self._process.start(f"{self.service}-{self.stage_name}-{self.revision}")
+            self._wake()
         self._stages = self._process.metrics.stage_meter(*self._owner)
         return self._stages
 

@@ -24,6 +24,7 @@ from mlops_obs.adapters.tracing import Tracing, configure, reseed
 from mlops_obs.errors import PlatformError
 
 FOLD_SECONDS = 1.0
+LAST_FOLD_SECONDS = 2.0  # how long a process that ends waits for a fold that is running
 
 _log = logging.getLogger("mlops_obs")
 
@@ -46,6 +47,9 @@ class Process:
         self.server: MetricsServer | None = None
         self.announced: Path | None = None
         self.folds: dict[object, Callable[[], None]] = {}
+        self.closers: dict[object, Callable[[], None]] = {}
+        self.after_fork: dict[object, Callable[[], None]] = {}
+        self.shared: dict[object, object] = {}  # what handles with the same labels share, by whoever puts it there
         self.folder: threading.Thread | None = None
         self.stopping = threading.Event()
         # True in a forked child until it observes something: most children never do, and many become another program.
@@ -83,6 +87,7 @@ class Process:
     def close(self) -> None:
         """Leave nothing behind: the target is withdrawn first, so that nobody scrapes a closed port and calls us down."""
         self.stopping.set()
+        self._fold_last()
         self._await_last_scrape()
         with self.lock:
             announced, self.announced = self.announced, None
@@ -91,6 +96,30 @@ class Process:
             withdraw(announced)
         if server is not None:
             server.close()
+
+    def add_close(self, owner: object, close: Callable[[], None]) -> None:
+        """Call `close` once when the process ends, after the last fold. It must not raise. The same owner again replaces it."""
+        with self.lock:
+            self.closers[owner] = close
+
+    def add_after_fork(self, owner: object, forget: Callable[[], None]) -> None:
+        """Call `forget` in a forked child, to let go of what only the parent may hold. It must not raise."""
+        with self.lock:
+            self.after_fork[owner] = forget
+
+    def _fold_last(self) -> None:
+        """Take in what came since the last fold, so that a short job's rows are counted, and let everybody write what he keeps."""
+        folder = self.folder
+        if folder is not None and folder is not threading.current_thread():
+            folder.join(LAST_FOLD_SECONDS)
+            if folder.is_alive():
+                return  # it hangs in a fold; two at once would count rows twice
+        with self.lock:
+            folds, closers = list(self.folds.values()), list(self.closers.values())
+            self.closers.clear()
+        if not self.asleep:
+            for one in [*folds, *closers]:
+                one()
 
     def _await_last_scrape(self) -> None:
         """Let a job that is about to end be scraped once more, where MLOPS_OBS_LAST_SCRAPE_SECONDS allows it to wait."""
@@ -205,6 +234,8 @@ def _after_fork_in_child() -> None:
         return
     if parent.server is not None:
         parent.server.abandon()
+    for forget in list(parent.after_fork.values()):
+        forget()
     reseed()
     child = Process()
     child.asleep = True

@@ -52,11 +52,17 @@ def freshness(
     discovery: Discovery = None,
     port: Port = 0,
 ) -> None:
-    """Export the age of each feature view in an online store."""
+    """Export the age of each feature view in an online store, and of its upstream tables with their late and missing materialisations."""
     from mlops_obs.adapters.feature_store import SqliteFreshness, load_config
+    from mlops_obs.adapters.table_freshness import TableFreshness
 
     settings = load_config(config)
-    _serve("freshness", SqliteFreshness(settings, store or config.parent / settings.store).read, discovery, port)
+    reads: dict[str, Callable[[], list[Reading]]] = {}
+    if settings.views:
+        reads["freshness"] = SqliteFreshness(settings, store or config.parent / settings.store).read
+    if settings.tables:
+        reads["tables"] = TableFreshness(settings.service, settings.tables, config.parent).read
+    _serve("freshness", reads, discovery, port)
 
 
 @app.command()
@@ -73,6 +79,22 @@ def quality(
 
     settings = load_config(config)
     _serve("quality", SqliteLabels(settings, store or config.parent / settings.store).read, discovery, port)
+
+
+@app.command()
+def skew(
+    config: Annotated[Path, typer.Option("--config", help="Logs, table and features")] = Path("collectors/skew/collector.yaml"),
+    log: Annotated[Path | None, typer.Option("--log", help="Folder of skew logs; overrides the one in the configuration")] = None,
+    offline: Annotated[Path | None, typer.Option("--offline", help="Recomputed requests; overrides the table in the configuration")] = None,
+    discovery: Discovery = None,
+    port: Port = 0,
+) -> None:
+    """Export which features differ between offline, online and the model's input, and how."""
+    from mlops_obs.adapters.skew_follow import SkewFollower, load_config
+
+    given = {name: str(path.absolute()) for name, path in (("log", log), ("offline", offline)) if path is not None}
+    settings = load_config(config).model_copy(update=given)
+    _serve("skew", SkewFollower(settings, config.parent).read, discovery, port)
 
 
 @app.command()
@@ -101,16 +123,22 @@ def tables(
         raise typer.Exit(1)
 
 
-def _serve(name: str, read: Callable[[], list[Reading]], discovery: Path | None, port: int) -> None:
+def _serve(
+    name: str, read: Callable[[], list[Reading]] | dict[str, Callable[[], list[Reading]]], discovery: Path | None, port: int
+) -> None:
+    """Serve one collector, or several by their names: each is up or down for itself."""
     from mlops_obs.adapters import telemetry
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.register_collector(name, read)
+    reads = read if isinstance(read, dict) else {name: read}
+    for one, ask in reads.items():
+        telemetry.register_collector(one, ask)
     typer.echo(f"{name}: http://{telemetry.serve(name, directory=discovery, port=port)}/metrics")
-    try:
-        read()
-    except Exception as error:  # noqa: BLE001 - said once here; each scrape says it again as mlops_obs_collector_up 0
-        typer.echo(f"obs: {error}", err=True)
+    for ask in reads.values():
+        try:
+            ask()
+        except Exception as error:  # noqa: BLE001 - said once here; each scrape says it again as mlops_obs_collector_up 0
+            typer.echo(f"obs: {error}", err=True)
     stop.wait()

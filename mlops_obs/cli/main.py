@@ -20,7 +20,7 @@ COMMANDS = {
     "dashboards": ("mlops_obs.cli.dashboards", "Render, lint, preview and push Grafana dashboards."),
     "runbooks": ("mlops_obs.cli.runbooks", "Render and lint the runbooks, one per alert."),
     "collect": ("mlops_obs.cli.collect", "Run collectors (GPU, freshness) and serve their metrics."),
-    "drift": ("mlops_obs.cli.drift", "Make reference profiles and compare tables with them."),
+    "drift": ("mlops_obs.cli.drift", "Watch features for drift: in tables, in the stream, within a budget of false alarms."),
     "monitor": ("mlops_obs.cli.monitor", "Scrape, evaluate SLOs and page without Prometheus."),
 }
 

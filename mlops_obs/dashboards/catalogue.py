@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlops_obs.dashboards.model_boards import DRIFT, FEATURES
+from mlops_obs.dashboards.drift_board import DRIFT
+from mlops_obs.dashboards.features_board import FEATURES
 from mlops_obs.dashboards.panels import Dashboard
 from mlops_obs.dashboards.rollout_board import ROLLOUT
 from mlops_obs.dashboards.service_board import SERVICE_OVERVIEW

@@ -44,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: `width` of 24 columns, `height` in grid rows. `needs` names what a machine may lack (`gpu`, `quality`, `policy`)."""
+    """One panel: `width` of 24 columns, `height` in grid rows. `needs` names what a machine or service may lack: `gpu`, `skew` ..."""
 
     slug: str
     title: str

@@ -100,6 +100,11 @@ def gauge_max(metric: Metric, *by: str, whole: bool = False) -> str:
     return f"max by ({', '.join(by)}) ({selector(metric, whole=whole)})"
 
 
+def holding(metric: Metric, *by: str) -> str:
+    """1 for what a gauge says is so now, and nothing for the rest."""
+    return f"max by ({', '.join(by)}) ({selector(metric)} == 1)"
+
+
 def current_phase() -> str:
     """1 for the phase that the newest rollout of the service is in, and nothing for the others."""
     return f"max by (stable, canary, phase) ({selector(names.ROLLOUT_PHASE)} == 1)"

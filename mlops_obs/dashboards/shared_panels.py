@@ -25,8 +25,8 @@ MARKERS = (
 INGRESS = {m.STAGE: m.STAGE_INGRESS}
 BUDGET: Steps = ("bad", ((0.0, "warn"), (0.25, "good")))
 ZERO_IS_GOOD: Steps = ("good", ((1.0, "bad"),))
-PSI: Steps = ("good", ((0.1, "warn"), (0.2, "bad")))
-PSI_LIMIT = Query("vector(0.2)", "limit", limit=True)
+PSI: Steps = ("good", ((0.1, "warn"), (0.25, "bad")))  # moderate and major change, as the credit industry reads it
+PSI_LIMIT = Query("vector(0.1)", "limit", limit=True)
 
 
 def panel(slug: str, title: str, description: str, unit: Unit, *queries: Query, **options: Any) -> Panel:

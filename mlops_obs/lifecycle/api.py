@@ -40,7 +40,7 @@ class Request(Protocol):
         ...
 
     def features(self, rows: Any) -> None:
-        """Hand the model's input to the drift profile: one row, or a 2-D array of rows, in the order of `feature_names`."""
+        """Hand the model's input to the drift profile; see `Telemetry.features`."""
         ...
 
     def attribute(self, key: str, value: str | float | bool) -> None:
@@ -124,7 +124,14 @@ class Telemetry(Protocol):
         ...
 
     def features(self, rows: Any) -> None:
-        """Hand model input to the drift profile where no `Request` is at hand, e.g. inside a wrapped model."""
+        """Hand model input to the drift profile where no `Request` is at hand, e.g. inside a wrapped model.
+
+        Takes a row or a few: an array, a list, a dict, a list of dicts, a pandas, Arrow or torch table, a KServe payload. Never waits.
+        """
+        ...
+
+    def feature_table(self, rows: Any) -> None:
+        """Hand a table of any size to the drift profile, in a job: it takes its time, and no row is left out."""
         ...
 
     def wrap(self, obj: Wrapped) -> Wrapped:

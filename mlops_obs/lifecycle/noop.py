@@ -79,6 +79,9 @@ class NoopTelemetry:
     def features(self, rows: Any) -> None:
         """Do nothing."""
 
+    def feature_table(self, rows: Any) -> None:
+        """Do nothing."""
+
     def wrap(self, obj: Wrapped) -> Wrapped:
         """Return `obj` itself."""
         return obj

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from mlops_obs import metric_names as m
 from mlops_obs.runbooks.budget_catalogue import BUDGET_RUNBOOKS
+from mlops_obs.runbooks.data_catalogue import DATA_RUNBOOKS
+from mlops_obs.runbooks.drift_catalogue import DRIFT_RUNBOOKS
 from mlops_obs.runbooks.rollout_catalogue import ROLLOUT_RUNBOOKS
 from mlops_obs.runbooks.rollout_trust_catalogue import TRUST_RUNBOOKS
 from mlops_obs.runbooks.steps import BUDGET, HISTORY, INGRESS, OF, PAUSE, ROLLBACK, STATUS, TARGETS, Runbook, Step
@@ -123,7 +125,7 @@ RUNBOOKS: tuple[Runbook, ...] = (
             ),
             Step(
                 "Compare a table of live rows with the model's reference, feature by feature.",
-                run="obs drift compare reference.bin live.parquet",
+                run="obs drift score --reference reference.bin --current live.parquet",
             ),
         ),
         (
@@ -246,6 +248,8 @@ RUNBOOKS: tuple[Runbook, ...] = (
         ),
     ),
     *BUDGET_RUNBOOKS,
+    *DATA_RUNBOOKS,
+    *DRIFT_RUNBOOKS,
     *ROLLOUT_RUNBOOKS,
     *TRUST_RUNBOOKS,
 )

@@ -18,7 +18,10 @@ from mlops_obs.durations import parse_duration
 from mlops_obs.slo.indicator_checks import article, check_counters, check_expressions, check_latency, in_milliseconds
 from mlops_obs.slo.spec_errors import Mistake, Strict, meant, mistake, mistakes, seconds
 
-Kind = Literal["availability", "latency", "freshness", "drift", "quality", "training", "boolean", "ratio", "composite"]
+Kind = Literal[
+    "availability", "latency", "freshness", "materialisation", "drift", "expectations", "skew", "quality", "training", "boolean", "ratio",
+    "composite",
+]  # fmt: skip
 PROMQL_FIELDS = ("total", "bad", "good", "ratio", "metric", "histogram")
 STAGES = (names.STAGE_FEATURES, names.STAGE_TRAIN, names.STAGE_SERVE, names.STAGE_INGRESS)
 PHASES = ("data_wait", "compute", "optimizer", "checkpoint", "evaluate", "restart", "other")
@@ -31,13 +34,17 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "availability": ((), ("stage", "total", "bad", "good")),
     "latency": (("threshold",), ("stage", "histogram", "buckets", "native")),
     "freshness": ((), ("feature_view",)),
+    "materialisation": ((), ("table",)),
     "drift": ((), ()),
+    "expectations": ((), ()),
+    "skew": ((), ()),
     "quality": (("maturity",), ("cohort",)),
     "training": ((), ("useful",)),
     "boolean": (("metric",), ()),
     "ratio": ((), ("bad", "total", "ratio", "unit")),
     "composite": (("of",), ()),
 }
+_GROUPS = {"freshness": (names.FEATURE_VIEW,), "materialisation": (names.TABLE,)}
 _EXAMPLES = {
     "threshold": "threshold: 250ms",
     "maturity": "maturity: 3d, the time after which labels are complete",
@@ -52,7 +59,9 @@ class Indicator(Strict):
     `availability`: requests that ended in an error of ours; or any counters, as selectors: `total` with `bad` or `good`.
     `latency`: requests slower than `threshold`, a bucket bound of the instrumentation; or of any `histogram` (a selector
     by its base name) whose bounds are listed in `buckets` (in the histogram's unit), or which is `native`.
-    `freshness`: online feature reads that were late or missing. `drift`: scored windows that drifted. `quality`:
+    `freshness`: online feature reads that were late or missing. `materialisation`: expected materialisations of upstream tables that
+    were. `drift`: scored windows that drifted. `expectations`: checks of live windows that failed. `skew`: values that differ between
+    offline, online and the model's input. `quality`:
     labelled predictions that were wrong, counted by `cohort` of predictions and believed once `maturity` has passed.
     `training`: seconds of allocated training time outside the `useful` phases. `boolean`: samples of the gauge `metric`
     that are 0 and not 1. `ratio`: PromQL with `{{.window}}`: `bad` and `total`, which count `events` or are a `rate` per
@@ -68,6 +77,7 @@ class Indicator(Strict):
     buckets: tuple[Decimal, ...] = ()
     native: bool = False
     feature_view: str | None = None
+    table: str | None = None
     maturity: str | None = None
     cohort: str = "1h"
     useful: tuple[str, ...] = USEFUL
@@ -191,4 +201,4 @@ def group_labels(indicator: Indicator) -> tuple[str, ...] | None:
         return ()
     if indicator.custom:
         return None
-    return (names.FEATURE_VIEW,) if indicator.type == "freshness" else (names.REVISION,)
+    return _GROUPS.get(indicator.type, (names.REVISION,))

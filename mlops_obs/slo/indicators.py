@@ -149,6 +149,22 @@ def counters(slo: SLO) -> Counters:
             total=Selector(names.DRIFT_WINDOWS.name, service, {names.VERDICT: "inconclusive"}),
             bad=Selector(names.DRIFT_WINDOWS.name, {**service, names.VERDICT: "drifted"}),
         )
+    if indicator.type == "materialisation":
+        at = {**service, **({names.TABLE: indicator.table} if indicator.table else {})}
+        return Counters(
+            total=Selector(names.MATERIALISATIONS.name, at),
+            bad=Selector(names.MATERIALISATIONS.name, at, {names.OUTCOME: "on_time"}),
+        )
+    if indicator.type == "expectations":
+        return Counters(
+            total=Selector(names.EXPECTATION_CHECKS.name, service, {names.OUTCOME: "inconclusive"}),
+            bad=Selector(names.EXPECTATION_CHECKS.name, {**service, names.OUTCOME: "failed"}),
+        )
+    if indicator.type == "skew":
+        return Counters(
+            total=Selector(names.SKEW_PAIRS.name, service),
+            bad=Selector(names.SKEW_PAIRS.name, service, {names.KIND: "equal"}),
+        )
     if indicator.type == "training":
         return Counters(
             total=Selector(names.TRAINING_TIME.name, service),

@@ -57,6 +57,15 @@ PLATFORM_ALERTS = (
         ours_by=names.COLLECTOR_UP.name,
     ),
     PlatformAlert(
+        "DriftAlarm",
+        names.DRIFT_ALARM.name,
+        1,
+        60,
+        "{who}: {feature} of {revision} is not what the model learnt from ({kind})",
+        "A feature has changed by more than chance and the tolerated drift explain. False alarms of a model are kept within the budget "
+        "that its team has stated, so this is worth reading.",
+    ),
+    PlatformAlert(
         "RolloutOnHold",
         names.ROLLOUT_PHASE.name,
         1,

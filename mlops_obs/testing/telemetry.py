@@ -152,6 +152,9 @@ class _RecordingTelemetry:
     def features(self, rows: Any) -> None:
         self._recorder.feature_rows.append(rows)
 
+    def feature_table(self, rows: Any) -> None:
+        self._recorder.feature_rows.append(rows)
+
     def wrap(self, obj: Wrapped) -> Wrapped:
         return wrap(self, obj)
 

@@ -128,8 +128,10 @@ def run(options: argparse.Namespace, stop: threading.Event, listen: Callable[[],
         address = start_ray(out)
         listen()
     from feature_train_serve.prepare import prepare
+    from feature_train_serve.train.recipes import CHALLENGERS, RECIPES
 
-    prepared = prepare(out, options.seed, lambda said: say(**said), options.data)
+    recipes = (*RECIPES, *CHALLENGERS) if options.challengers else RECIPES
+    prepared = prepare(out, options.seed, lambda said: say(**said), options.data, recipes=recipes)
     made = {
         "service": SERVICE,
         "packages": {revision: str(path) for revision, path in prepared.packages.items()},
@@ -205,6 +207,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="your own event table instead of the simulated one")
     parser.add_argument("--http-port", type=int, default=0, help="port of the service on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--prepare-only", action="store_true", help="make features and model packages, and end; something else serves them")
+    parser.add_argument("--challengers", action="store_true", help="train the challengers too: an FT-Transformer, trees on all features")
     options = parser.parse_args()
     stop, ending = threading.Event(), False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from feature_train_serve.train.recipes import RECIPES, Recipe
 from mlops_obs.errors import PlatformError
 from mlops_obs.lifecycle import instrument
 
+SIZES = Sizes()
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -44,7 +45,9 @@ class Prepared:
     customers: Path
 
 
-def prepare(out: Path, seed: int, progress: Progress, data: Path | None = None, sizes: Sizes = Sizes()) -> Prepared:  # noqa: B008 - frozen
+def prepare(
+    out: Path, seed: int, progress: Progress, data: Path | None = None, sizes: Sizes = SIZES, recipes: Sequence[Recipe] = RECIPES
+) -> Prepared:
     """Build features and models under `out`. Ray must be initialised.
 
     Args:
@@ -53,6 +56,7 @@ def prepare(out: Path, seed: int, progress: Progress, data: Path | None = None, 
         progress: called with {"step", "status": start | done | error, "seconds", "note"}.
         data: a user's own event table instead of the simulator.
         sizes: how much to simulate.
+        recipes: the revisions to train.
 
     Raises:
         SpecError: the user's table is wrong.
@@ -91,7 +95,7 @@ def prepare(out: Path, seed: int, progress: Progress, data: Path | None = None, 
             )
         note(f"{report.values:,} values equal bit for bit")
 
-    packages = {recipe.revision: _train(recipe, out, training_set, seed, store, progress, data is None) for recipe in RECIPES}
+    packages = {recipe.revision: _train(recipe, out, training_set, seed, store, progress, data is None) for recipe in recipes}
     (out / "checkpoints").rmdir()
     listing = out / "customers.txt"
     _write_text(listing, "".join(f"{name}\n" for name in customers))

@@ -143,7 +143,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with options.log.open("a", encoding="utf-8") as stream:
         log = Log(stream)
-        feeding = asyncio.create_task(live(LiveFeed(OnlineStore(options.store), options.seed), stop)) if options.store else None
+        feed = LiveFeed(OnlineStore(options.store), options.seed, log=options.events) if options.store else None
+        feeding = asyncio.create_task(live(feed, stop)) if feed else None
         await drive(options.url, options.service, calls(options.names, options.rps, options.seed), log, stop)
         if feeding:
             await feeding
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rps", type=float, default=30.0, help="mean requests per second")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same calls")
     parser.add_argument("--store", type=Path, help="online store to feed with live (synthetic) events")
+    parser.add_argument("--events", type=Path, help="JSON-lines file that gets the live events too, for offline recomputation")
     parser.add_argument("--log", type=Path, required=True, help="JSON-lines file to append to")
     options = parser.parse_args()
     if not options.rps > 0:

@@ -59,6 +59,19 @@ def _series() -> Iterator[tuple[str, Mapping[str, str], Samples]]:
     for verdict, rate in (("stable", 0.05), ("drifted", 0.002), ("inconclusive", 0.01)):
         yield m.DRIFT_WINDOWS.name, {**v2, "verdict": verdict}, rising(rate)
     yield m.DRIFT_ROWS.name, v2, rising(29)
+    yield m.DRIFT_ALARM.name, {**v2, "feature": "amount_30d", "kind": "unit"}, flat(1)
+    yield m.DRIFT_EVIDENCE.name, v2, wavy(0.1, 0.05)
+    yield m.DRIFT_BUDGET_USED.name, v2, flat(1)
+    pair = {**v2, "feature": "amount_30d", "between": "online_input"}
+    yield m.SKEW_NAMED.name, {**pair, "kind": "unit"}, flat(1)
+    for kind, rate in (("equal", 1.5), ("unit", 0.1)):
+        yield m.SKEW_PAIRS.name, {**pair, "kind": kind}, rising(rate)
+    for outcome, rate in (("met", 9.0), ("failed", 0.1)):
+        yield m.EXPECTATION_CHECKS.name, {**v2, "feature": "amount_30d", "expectation": "range", "outcome": outcome}, rising(rate)
+    yield m.TABLE_AGE.name, {**service, "table": "bureau"}, wavy(900, 60)
+    for outcome, rate in (("on_time", 0.01), ("late", 0.001)):
+        yield m.MATERIALISATIONS.name, {**service, "table": "bureau", "outcome": outcome}, rising(rate)
+    yield m.FEATURE_VALUE_AGE.name, {**service, "feature": "amount_30d"}, wavy(40, 5)
     for view, age in (("transactions", 3), ("bureau", 40)):
         yield m.FEATURE_AGE.name, {**service, "feature_view": view}, wavy(age, age / 4)
         for freshness, rate in (("fresh", 29.0), ("late", 0.2), ("missing", 0.05)):

@@ -11,7 +11,7 @@ import pytest
 
 from mlops_obs.adapters import metrics_server, telemetry
 from mlops_obs.adapters.telemetry_process import Process
-from mlops_obs.collectors.drift.sketch import ReferenceProfile
+from mlops_obs.collectors.drift.reference import ReferenceProfile
 from mlops_obs.errors import PlatformError
 from mlops_obs.lifecycle import instrument
 from mlops_obs.metric_names import ROLLOUT_WEIGHT, Reading
@@ -124,11 +124,12 @@ def test_rows_given_to_a_request_reach_the_drift_profile(process: Process) -> No
     with handle.request() as request:
         request.features(normal[0])
         request.features(normal[1:5])
-        request.features(["not", "numbers"])
+        request.features(["not", "numbers"])  # data of a wrong type is data
+        request.features([1.0, 2.0, 3.0])  # a row of another width is not
     for fold in process.folds.values():
         fold()
 
-    assert _value("mlops_obs_drift_rows_total") == 5.0
+    assert _value("mlops_obs_drift_rows_total") == 6.0
     assert _value('mlops_obs_collector_up{collector="drift",reason=""}') == 1.0
     assert _dropped() == 1.0
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from mlops_obs.errors import TelemetryUnavailable
-from mlops_obs.metric_names import DRIFT_PSI, DRIFT_WINDOWS, GPU_SECONDS, QUALITY_BAD, QUALITY_EVENTS
+from mlops_obs.metric_names import DRIFT_ALARM, DRIFT_PSI, DRIFT_WINDOWS, GPU_SECONDS, QUALITY_BAD, QUALITY_EVENTS
 from mlops_obs.rollout.evidence.slices import Arms
 from mlops_obs.rollout.gates import GateReading, GateWatch
 from mlops_obs.rollout.spec.rollout import Rollout
@@ -199,6 +199,19 @@ def test_a_feature_that_stable_does_not_read_is_judged_by_the_canary_s_own_refer
 
     assert found.ok is ok
     assert ok or "spend of v2 is at PSI 0.900 against its own reference; v1 does not read it" in found.words
+
+
+@pytest.mark.parametrize(("alarmed", "ok"), [(("v2",), False), (("v1", "v2"), True), (("v1",), True)])
+def test_an_alarm_that_only_the_canary_has_is_enough(alarmed, ok):
+    counters = drifting(lambda _: 0.05, lambda _: 0.04, until=585)
+    for revision in alarmed:
+        counters.add(DRIFT_ALARM.name, {"service": SERVICE, "revision": revision, "feature": "income", "kind": "unit"}, 1.0)
+    counters.scrape(BEGAN + 595)
+
+    found = look(DRIFT, counters, BEGAN + 600, since=BEGAN + 120)
+
+    assert found.ok is ok
+    assert ok or found.words == "drift alarm of v2 and not of v1: income (unit)"
 
 
 COST = spec_with(type="gpu_cost", max_ratio=1.2, **{"for": "60s"})

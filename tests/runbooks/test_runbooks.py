@@ -28,6 +28,11 @@ ROOT = Path(__file__).parents[2]
 
 ALERTS = {runbook.alert for runbook in RUNBOOKS}
 COMMANDS = {
+    "drift expectations": {"--reference", "--out"},
+    "drift expect": {"--expectations", "--current"},
+    "drift skew": {"--online", "--offline"},
+    "drift report": {"--reference", "--current", "--html"},
+    "drift score": {"--reference", "--current"},
     "rollout status": {"--env"},
     "rollout history": {"--env", "--all"},
     "rollout start": {"--env", "-f"},
@@ -95,7 +100,10 @@ def every_kind() -> list[SLO]:
         "latency": {"type": "latency", "threshold": "250ms"},
         "native": {"type": "latency", "threshold": "250ms", "histogram": "rpc_duration_seconds", "native": True},
         "freshness": {"type": "freshness"},
+        "materialisation": {"type": "materialisation", "table": "events"},
         "drift": {"type": "drift"},
+        "expectations": {"type": "expectations"},
+        "skew": {"type": "skew"},
         "quality": {"type": "quality", "maturity": "1d", "cohort": "1h"},
         "training": {"type": "training"},
         "boolean": {"type": "boolean", "metric": 'probe_success{job="shop"}'},
@@ -154,6 +162,9 @@ def test_the_runbooks_of_a_service_leave_nothing_to_fill_in_and_every_query_is_p
         ("native", "histogram_quantile(0.99, sum (rate(rpc_duration_seconds[5m])))"),
         ("quality", 'mlops_obs_quality_cohort_bad_events{service="shop"}'),
         ("training", "mlops_obs_training_time_seconds_total"),
+        ("materialisation", "mlops_obs_materialisations_total"),
+        ("expectations", "mlops_obs_expectation_checks_total"),
+        ("skew", "mlops_obs_skew_pairs_total"),
         ("boolean", 'probe_success{job="shop"} == 0'),
         ("ratio", "(sum(increase(failed_total[5m]))) / ((sum(increase(all_total[5m]))) > 0)"),
         ("composite", 'slo:burn_rate:ratio1h{service=~"shop",slo=~"availability|freshness|latency"}'),

@@ -17,6 +17,7 @@ class DoubleScorer:
         self.columns = ("f0", "prediction")
         self.reference = None
         self.limits = {"transactions": 60.0}
+        self.collectors = {}
         if self.revision == "broken":
             raise FileNotFoundError("weights.pt is missing")
 

@@ -1,4 +1,4 @@
-"""Alerts about what a rollout cannot rely on: both engines fire when it lasts, and stay silent when it does not."""
+"""Alerts about drift and about what a rollout cannot rely on: both engines fire when it lasts, and stay silent when it does not."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from mlops_obs.testing.counters import ScriptedCounters
 
 BY_NAME = {one.name: one for one in PLATFORM_ALERTS}
 LABELS = {"service": "shop", "stable": "v1", "canary": "v2", "attribution": "telemetry"}
+LABELS |= {"revision": "v2", "feature": "income", "kind": "unit"}
 CASES = [
     # alert, bad value, good value, seconds it must last, words of its summary
     ("RolloutBlind", 1, 0, 300, "shop: the rollout of v2 has had no evidence that it can trust"),
     ("RolloutTrafficMismatch", 1, 0, 300, "shop: v2 does not get the share"),
     ("RolloutWayBackLost", 0, 1, 120, "shop: v1 could not take all traffic back from v2"),
     ("RolloutNoticeUndelivered", 1, 0, 300, "reaches nobody"),
+    ("DriftAlarm", 1, 0, 60, "shop: income of v2 is not what the model learnt from (unit)"),
 ]
 
 

@@ -219,6 +219,25 @@ def test_useful_time_counts_as_good_and_all_other_allocated_time_as_bad():
     assert counted.total.accepts({"service": "shop", "phase": "restart"})
 
 
+@pytest.mark.parametrize(
+    ("indicator", "label", "good", "bad", "ignored"),
+    [
+        ({"type": "materialisation", "table": "events"}, "outcome", ["on_time"], ["late", "missing"], []),
+        ({"type": "expectations"}, "outcome", ["met"], ["failed"], ["inconclusive"]),
+        ({"type": "skew"}, "kind", ["equal"], ["unit", "stale", "other"], []),
+    ],
+)
+def test_what_is_wrong_with_data_is_counted_from_the_label_that_says_it(indicator, label, good, bad, ignored):
+    counted = counters(slo(indicator))
+    told = {"service": "shop", "table": "events"}
+
+    assert counted.bad is not None
+    assert [counted.bad.accepts({**told, label: value}) for value in (*good, *bad)] == [False] * len(good) + [True] * len(bad)
+    assert [counted.total.accepts({**told, label: value}) for value in (*good, *bad, *ignored)] == [True] * len(good + bad) + [False] * len(
+        ignored
+    )
+
+
 def test_an_expression_is_asked_over_the_window_that_is_filled_in():
     assert Expressions.at("rate(x[{{ .window }}]) / rate(y[{{.window}}])", 5_400) == "rate(x[90m]) / rate(y[90m])"
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from feature_train_serve.features.batch import evaluate, snapshots
 from feature_train_serve.features.events import events_of
 from feature_train_serve.features.online import OnlineStore
 from feature_train_serve.simulator.lender import simulate
-from feature_train_serve.train.fit import Fitted, fit_preprocess, prepared
+from feature_train_serve.train.fit import Fitted, describe
+from feature_train_serve.train.network import NETWORKS
 from feature_train_serve.train.package import write_package
-from feature_train_serve.train.recipes import RECIPES, Recipe
+from feature_train_serve.train.recipes import CHALLENGERS, RECIPES, Recipe
 from feature_train_serve.train.rows import read_slice
+from feature_train_serve.train.slices import fit_preprocess, prepared
+from feature_train_serve.train.trees import Trees
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 END = 1_731_104_000_000
 
@@ -45,26 +49,28 @@ def store(lender_folder: Path) -> OnlineStore:
 
 @pytest.fixture(scope="session")
 def recipes() -> dict[str, Recipe]:
-    return {recipe.revision: recipe for recipe in RECIPES}
+    return {recipe.revision: recipe for recipe in (*RECIPES, *CHALLENGERS)}
 
 
 @pytest.fixture(scope="session")
 def untrained(lender_folder: Path, recipes: dict[str, Recipe]) -> Callable[[str], Fitted]:
-    """Everything of a revision but the training: random weights, real preprocessing, peers and reference columns."""
+    """Everything of a revision but a good training: random weights or two trees, real preprocessing, peers and reference."""
     import torch
-    from feature_train_serve.train.network import RiskTransformer, probabilities
 
+    @cache
     def build(revision: str) -> Fitted:
         recipe = recipes[revision]
-        torch.manual_seed(1)
-        preprocess, peers = fit_preprocess(recipe, read_slice(lender_folder / "training_set", "train", amount_unit=recipe.amount_unit))
-        network = RiskTransformer(len(preprocess.names), recipe.width, recipe.layers)
-        buffer = io.BytesIO()
-        torch.save(network.state_dict(), buffer)
-        live = prepared(preprocess, peers, read_slice(lender_folder / "training_set", "live", amount_unit=recipe.amount_unit))
-        columns = {name: live.columns[:, index] for index, name in enumerate(preprocess.names)}
-        scores = probabilities(network, live.tensors).astype(np.float64)
-        return Fitted(recipe, preprocess, peers, buffer.getvalue(), {"auc": 0.5, "rows": 1.0}, {**columns, "prediction": scores})
+        learn = read_slice(lender_folder / "training_set", "train", amount_unit=recipe.amount_unit)
+        preprocess, peers = fit_preprocess(recipe, learn)
+        if recipe.model == "boosted_trees":
+            classifier = HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=40, random_state=0)
+            weights = Trees.of(classifier.fit(prepared(preprocess, peers, learn).columns, learn.label)).to_bytes()
+        else:
+            torch.manual_seed(1)
+            buffer = io.BytesIO()
+            torch.save(NETWORKS[recipe.model](len(preprocess.names), recipe.width, recipe.layers).state_dict(), buffer)
+            weights = buffer.getvalue()
+        return describe(recipe, preprocess, peers, weights, {"auc": 0.5, "rows": 1.0}, lender_folder / "training_set")
 
     return build
 

@@ -15,8 +15,8 @@ def test_training_starts_without_the_checkpoints_of_a_killed_run(
     lender_folder: Path, recipes: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray_torch = pytest.importorskip("ray.train.torch", reason="ray is missing: pip install mlops-obs[train]")
-    work = tmp_path / "checkpoints" / "v1"
-    (work / "v1" / "checkpoint_000001").mkdir(parents=True)
+    work = tmp_path / "checkpoints" / "v2"
+    (work / "v2" / "checkpoint_000001").mkdir(parents=True)
     found: list[list[Path]] = []
 
     class Trainer:
@@ -29,7 +29,7 @@ def test_training_starts_without_the_checkpoints_of_a_killed_run(
     monkeypatch.setattr(ray_torch, "TorchTrainer", Trainer)
 
     with pytest.raises(PlatformError, match="no cluster in this test"):
-        fit(recipes["v1"], lender_folder / "training_set", work, seed=1)
+        fit(recipes["v2"], lender_folder / "training_set", work, seed=1)
 
     assert found == [[]]
     assert not work.exists()

@@ -13,17 +13,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from feature_train_serve import prepare as preparation
 from feature_train_serve.config import Sizes
 from feature_train_serve.features.batch import build_training_set, evaluate, snapshots
 from feature_train_serve.features.ingest import partition
 from feature_train_serve.features.online import OnlineStore
 from feature_train_serve.prepare import Prepared, prepare
+from feature_train_serve.simulator.faults import parse
 from feature_train_serve.simulator.lender import simulate
 from feature_train_serve.train.fit import Fitted, fit
 from feature_train_serve.train.package import load_package
 from feature_train_serve.train.recipes import Recipe
 
+from mlops_obs.collectors.drift.reference import ReferenceProfile
 from mlops_obs.errors import ObsError, PlatformError
 from mlops_obs.metric_names import TRAINING_RESTARTS
 
@@ -53,7 +54,16 @@ def made(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pre
 
 def tiny(**changes: Any) -> Recipe:
     return Recipe(
-        **{"revision": "tiny", "features": ("bureau_score", "risky_share_30d"), "sequence_length": 4, "epochs": 3, "width": 8, **changes}
+        **{
+            "revision": "tiny",
+            "model": "sequence_transformer",
+            "features": ("loan_amount", "bureau_score", "risky_share_30d"),
+            "sequence_length": 4,
+            "epochs": 2,
+            "pretrain_epochs": 1,
+            "width": 8,
+            **changes,
+        }
     )
 
 
@@ -87,7 +97,8 @@ def test_a_run_that_lost_its_worker_ends_with_the_weights_of_one_that_did_not(lo
 
     assert died.exists()
     assert killed.metrics == undisturbed.metrics
-    assert np.array_equal(killed.live_columns["prediction"], undisturbed.live_columns["prediction"])
+    assert killed.weights == undisturbed.weights
+    assert killed.reference.digest == undisturbed.reference.digest
     assert [reading.value for reading in killed.readings if reading.metric is TRAINING_RESTARTS] == [1.0]
     assert [reading.value for reading in undisturbed.readings if reading.metric is TRAINING_RESTARTS] == [0.0]
     assert [path.name for path in tmp_path.iterdir()] == ["died"]
@@ -128,7 +139,7 @@ def test_what_was_prepared_can_be_served_by_name(made: tuple[Prepared, Said]) ->
 
     for revision in ("v1", "v2"):
         package = load_package(prepared.packages[revision])
-        scores = package.score(package.inputs_for(customers[:50], store))
+        scores = package.score(package.inputs_for(customers[:50], store)).probability
         assert scores.shape == (50,)
         assert len(set(scores.tolist())) > 25
 
@@ -146,16 +157,20 @@ def test_no_half_file_and_no_checkpoint_is_left(made: tuple[Prepared, Said]) -> 
 
 
 @pytest.mark.stack
-def test_a_users_own_table_goes_the_same_way_on_its_own_clock(local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pa.csv.write_csv(simulate(3, 300, 360, END).events, tmp_path / "mine.csv")
-    monkeypatch.setattr(preparation, "RECIPES", (tiny(epochs=1),))
+def test_a_users_own_table_goes_the_same_way_on_its_own_clock_whatever_is_broken_in_it(local_ray: None, tmp_path: Path) -> None:
+    faults = [parse(text, 300.0) for text in ("bureau_outage:start=0", "new_channel", "late_table:start=200,how=repayment,strength=0.5")]
+    pa.csv.write_csv(simulate(3, 300, 360, END, faults).events, tmp_path / "mine.csv")
+    trees = tiny(revision="trees", model="boosted_trees", epochs=5)
 
-    prepared = prepare(tmp_path / "out", 7, lambda _: None, data=tmp_path / "mine.csv")
+    prepared = prepare(tmp_path / "out", 7, lambda _: None, data=tmp_path / "mine.csv", recipes=(tiny(epochs=1), trees))
 
-    package, store = load_package(prepared.packages["tiny"]), OnlineStore(prepared.online_store)
-    assert package.manifest["synthetic"] is False
+    store = OnlineStore(prepared.online_store)
     assert abs(store.now_ms() - END) < 3 * 3_600_000  # recorded years ago, served as though it ended now
-    assert np.isfinite(package.score(package.inputs_for(store.customers(), store))).all()
+    for path in prepared.packages.values():
+        package = load_package(path)
+        assert package.manifest["synthetic"] is False
+        assert np.isfinite(package.score(package.inputs_for(store.customers(), store)).probability).all()
+        assert ReferenceProfile.from_bytes(package.reference).sketches["bureau_score"].missing == 300
 
 
 def test_a_step_that_fails_says_so_and_stops(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from mlops_obs.adapters.files import write_atomically
 from mlops_obs.adapters.http_client import Unreachable, fetch
 from mlops_obs.adapters.local_prometheus import LocalMonitoring
 from mlops_obs.adapters.processes import free_port
-from mlops_obs.cli.demo.outcome import Request
+from mlops_obs.cli.demo.outcome import Named, Request
 from mlops_obs.cli.demo.processes import Child, Children, put_off_interrupts, wait_until
 from mlops_obs.errors import PlatformError
 from mlops_obs.slo.annotations import Links
@@ -36,6 +36,7 @@ _PREDICTOR = "feature_train_serve.serve.ray_app:predictor_app"
 _NOT_YET = {"ray_serve": {"address": "127.0.0.1:0", "url": "http://127.0.0.1:0", "import_path": _PREDICTOR}}
 # Alertmanager's own default, and long enough that a page can already say what was done.
 _GROUP_WAIT = "30s"
+_NAMED_SECONDS = 5.0
 _OBS = (sys.executable, "-m", "mlops_obs.cli.main")
 
 
@@ -66,6 +67,7 @@ class Loop:
     monitoring: LocalMonitoring | None = None
 
     def __post_init__(self) -> None:
+        self.began = time.time()
         out = self.settings.out
         for folder in ("logs", "discovery", "monitoring", "inbox"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,8 @@ class Loop:
                 "MLOPS_OBS_TRACE_FILE": str(out / "traces.jsonl"),
                 "PYTHONPATH": str(self.settings.repository / "platform"),
                 "PYTHONUNBUFFERED": "1",
+                "MLOPS_OBS_SKEW_DIR": str(out / "skew"),
+                "MLOPS_OBS_SKEW_RATE": "0.5",  # a demo is short; 0.05 is the default
                 "OMP_NUM_THREADS": "1",
                 "RAY_AUTH_MODE": "disabled",
                 "RAY_USAGE_STATS_ENABLED": "0",
@@ -154,6 +158,7 @@ class Loop:
         """Start the callers."""
         argv = ["--url", self.url, "--customers", str(self.customers), "--rps", str(self.settings.requests_per_second)]
         argv += ["--seed", str(self.settings.seed), "--log", str(self._traffic_log), "--store", str(self.store)]
+        argv += ["--events", str(self.settings.out / "live_events.jsonl")]
         self.children.start("traffic", [sys.executable, "-m", "feature_train_serve.traffic", *argv])
 
     def start_controller(self) -> None:
@@ -192,6 +197,23 @@ class Loop:
             return []
         lines = self._traffic_log.read_text().splitlines()
         return [Request(one["t"], one["revision"], one["status"], one["latency"]) for one in map(json.loads, lines[:-1])]
+
+    def named_inputs(self, revision: str) -> list[Named]:
+        """Return what drift and skew named of every revision's inputs so far; waits a little for the metrics to tell of `revision`.
+
+        Raises:
+            TelemetryUnavailable: the metrics did not answer in full.
+        """
+        from mlops_obs.cli import wiring
+        from mlops_obs.cli.demo.inputs import named
+
+        source = wiring.counter_source(wiring.load_environment(self.env_file))
+        deadline = time.monotonic() + _NAMED_SECONDS
+        while True:
+            found = named(source, SERVICE, self.began, time.time())
+            if any(one.revision == revision for one in found) or time.monotonic() > deadline:
+                return found
+            time.sleep(0.5)
 
     def wait(self, condition: Callable[[], object], seconds: float, what: str) -> None:
         """Wait until `condition()` is true; PlatformError OBS-DEMO-005 if `what` does not happen in time."""

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mlops_obs.cli.demo.inputs import in_words
 from mlops_obs.cli.demo.loop import STABLE, Loop
-from mlops_obs.cli.demo.outcome import Claim, judge
+from mlops_obs.cli.demo.outcome import Claim, Inputs, judge
 from mlops_obs.cli.demo.screen import Screen
 from mlops_obs.errors import PlatformError
 
@@ -33,13 +34,18 @@ def tell(loop: Loop, screen: Screen) -> list[Claim]:
         progress.note = f"{loop.settings.requests_per_second:g} requests/s on {STABLE}"
     good = ship(loop, screen, GOOD, "a better model")
     bad = ship(loop, screen, BAD, "a fault that only real traffic shows")
+    rolled_back_at = time.time()
+    with screen.step("inputs") as progress:
+        found = loop.named_inputs(BAD)
+        progress.note, progress.detail = f"what {BAD} was fed", in_words(found, BAD)
     with screen.step("on-call") as progress:
         wait_for_page(loop)
         pages = loop.pages()
         progress.note = {0: f"no page within {_PAGE_SECONDS:.0f} s", 1: "one page"}.get(len(pages), f"{len(pages)} pages")
         progress.detail = "; ".join(_summary(page) for page in pages)
     pages = [{"incident": page["incident"], "summary": _summary(page)} for page in loop.pages()]
-    return judge(good=good, bad=bad, pages=pages, requests=loop.requests())
+    inputs = Inputs(found, in_words(found, BAD), rolled_back_at)
+    return judge(good=good, bad=bad, pages=pages, requests=loop.requests(), inputs=inputs)
 
 
 def build(loop: Loop, screen: Screen) -> None:

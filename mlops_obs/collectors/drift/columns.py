@@ -12,7 +12,7 @@ arithmetic does not. Ask `is_invalid` before you compute.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -71,6 +71,7 @@ class Column:
         role: feature, prediction or label.
         origin: subtracted before numbers are sketched, so that values which vary little far from zero keep their resolution.
         size: length of an embedding.
+        coded: names of a category that are numbers in the table (1, 2, 3), by a person's schema.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Column:
     role: Role = Role.FEATURE
     origin: float = 0.0
     size: int = 0
+    coded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,16 @@ class Schema:
     """The columns of a table, in the model's order."""
 
     columns: tuple[Column, ...]
+    _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._by_name.update((one.name, one) for one in self.columns)
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self.columns)
 
     def __getitem__(self, name: str) -> Column:
-        return next(one for one in self.columns if one.name == name)
+        return self._by_name[name]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,6 +110,7 @@ class Schema:
             | ({"role": one.role.value} if one.role is not Role.FEATURE else {})
             | ({"origin": one.origin.hex()} if one.origin else {})
             | ({"size": one.size} if one.size else {})
+            | ({"coded": True} if one.coded else {})
             for one in self.columns
         ]
 
@@ -123,6 +130,7 @@ class Schema:
                         Role(one.get("role", Role.FEATURE)),
                         float.fromhex(one["origin"]) if "origin" in one else 0.0,
                         int(one.get("size", 0)),
+                        bool(one.get("coded", False)),
                     )
                     for one in columns
                 )

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_obs.collectors.drift.sketch import MISSING, Codes, Sketch
+from mlops_obs.collectors.drift.sketches import CategorySketch, NumberSketch, Sketch
+from mlops_obs.collectors.drift.sketches.numbers import Codes
 
 _FINE = 0.02  # chance that two reference rows tie; above this, ties say little about who asked
 _WITNESSES = 9
@@ -32,21 +33,31 @@ class Weight:
 
 
 class Repeats:
-    """Knows by chance how often the rows of each reference feature tie."""
+    """Knows by chance how often the rows of each reference column tie.
+
+    `witnesses` are the places of the finest columns, the ones to watch: `weigh` wants their values only.
+    """
 
     def __init__(self, sketches: Sequence[Sketch]) -> None:
-        self._chance = [_tie_chance(one.counts.astype(np.float64)) for one in sketches]
+        self._chance = [_tie_chance(_counts(one)) for one in sketches]
         fine = [place for place, chance in enumerate(self._chance) if chance <= _FINE]
-        self._witnesses = sorted(fine, key=lambda place: self._chance[place])[:_WITNESSES]
+        self.witnesses = tuple(sorted(sorted(fine, key=lambda place: self._chance[place])[:_WITNESSES]))
 
     def weigh(self, codes: Codes) -> list[Weight]:
-        """Return for each column of `codes` (rows x features) what one independent row was counted as."""
-        seen = {place: _ties(codes[:, place], self._chance[place]) for place in self._witnesses}
-        weights = []
-        for place in range(codes.shape[1]):
-            others = [ties for witness, ties in seen.items() if witness != place]
-            weights.append(Weight(_lower_median([one.mean for one in others]), _lower_median([one.largest for one in others])))
-        return weights
+        """Return for each column what one independent row was counted as.
+
+        `codes` (rows x witnesses) are numbers that are equal where the values are; negative where there is none.
+        """
+        seen = {place: _ties(codes[:, number], self._chance[place]) for number, place in enumerate(self.witnesses)}
+        of_all = _median(list(seen.values()))
+        apart = {place: _median([ties for other, ties in seen.items() if other != place]) for place in seen}
+        return [apart.get(place, of_all) for place in range(len(self._chance))]
+
+
+def _counts(sketch: Sketch) -> NDArray[np.float64]:
+    if isinstance(sketch, CategorySketch):
+        return np.fromiter(sketch.names.values(), dtype=np.float64, count=len(sketch.names))
+    return (sketch if isinstance(sketch, NumberSketch) else sketch.lengths).counts.astype(np.float64)
 
 
 def _tie_chance(counts: NDArray[np.float64]) -> float:
@@ -55,12 +66,16 @@ def _tie_chance(counts: NDArray[np.float64]) -> float:
 
 
 def _ties(column: Codes, chance: float) -> Weight:
-    _, counts = np.unique(column[column != MISSING], return_counts=True)
+    _, counts = np.unique(column[column >= 0], return_counts=True)
     rows = int(counts.sum())
     if rows < 2:
         return Weight()
     excess = float((counts * (counts - 1)).sum()) - rows * (rows - 1) * chance
     return Weight(min(float(rows), 1 + max(0.0, excess) / rows), float(counts.max()))
+
+
+def _median(ties: list[Weight]) -> Weight:
+    return Weight(_lower_median([one.mean for one in ties]), _lower_median([one.largest for one in ties]))
 
 
 def _lower_median(effects: list[float]) -> float:

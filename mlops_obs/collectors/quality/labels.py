@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mlops_obs.collectors.quality.cohorts import Cohorts
+from mlops_obs.collectors.quality.scored import PerformanceConfig
 from mlops_obs.durations import parse_duration
 from mlops_obs.errors import SpecError
 from mlops_obs.metric_names import Reading
@@ -21,7 +22,8 @@ class LabelsConfig(BaseModel):
 
     `query` returns rows of (revision, Unix seconds at which the prediction was made, how many are labelled, how many of them were
     wrong), one per prediction or summed up by cohort; `:since` in it is the oldest time that is still kept. `cohort` is that of
-    the SLO; `keep` covers its period and maturity. `revisions` bounds how many models become label values.
+    the SLO; `keep` covers its period and maturity. `revisions` bounds how many models become label values. `performance` asks for
+    the predictions themselves, for AUC and concept drift; without it errors are counted and nothing more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +34,7 @@ class LabelsConfig(BaseModel):
     cohort: str = "1h"
     keep: str = "33d"
     revisions: int = Field(default=8, ge=1, le=100)
+    performance: PerformanceConfig | None = None
 
     @field_validator("cohort", "keep")
     @classmethod

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from mlops_obs.durations import humanize_duration
 from mlops_obs.metric_names import (
+    DRIFT_ALARM,
     DRIFT_PSI,
     DRIFT_WINDOWS,
     FEATURE,
     GPU_SECONDS,
+    KIND,
     QUALITY_BAD,
     QUALITY_EVENTS,
     REQUESTS,
@@ -49,6 +51,8 @@ def read_drift(gate: DriftGate, source: CounterSource, spec: Rollout, arms: Arms
         ago = humanize_duration(max(now - since, 0.0))
         return reading(None, f"no window of {arms.canary} has been scored since the step began {ago} ago")
     features = {**at, FEATURE: gate.feature} if gate.feature else at
+    if alarm := _own_alarm(source, features, arms, now):
+        return reading(False, alarm)
     gauges = source.series(DRIFT_PSI.name, features, now - gate.for_ - GAUGE_AGE, now)
     mine = [one for one in gauges if one.labels.get(REVISION) == arms.canary]
     moments = sorted({when for one in mine for when, _ in one.samples if when > now - gate.for_})
@@ -65,6 +69,17 @@ def read_drift(gate: DriftGate, source: CounterSource, spec: Rollout, arms: Arms
     if early is not None and early > gate.max_psi and all(one > gate.max_psi for _, one, _, _ in told):
         return reading(False, f"{words}, more than {gate.max_psi:g} above for {humanize_duration(gate.for_)}", canary, stable)
     return reading(None, f"{words}, more than {gate.max_psi:g} above, for less than {humanize_duration(gate.for_)} so far", canary, stable)
+
+
+def _own_alarm(source: CounterSource, features: Mapping[str, str], arms: Arms, now: float) -> str:
+    """Say which feature the canary's detector has raised an alarm for while stable's has not; empty if there is none."""
+    raised: dict[tuple[str, str], str] = {}
+    for one in source.series(DRIFT_ALARM.name, features, now - GAUGE_AGE, now):
+        if one.samples and one.samples[-1][1] == 1:
+            raised[one.labels.get(REVISION, ""), one.labels.get(FEATURE, "")] = one.labels.get(KIND, "")
+    own = sorted(name for arm, name in raised if arm == arms.canary and (arms.stable, name) not in raised)
+    named = ", ".join(f"{name} ({raised[arms.canary, name]})" for name in own[:3])
+    return f"drift alarm of {arms.canary} and not of {arms.stable}: {named}" if own else ""
 
 
 def _excess(gauges: Sequence[Series], arms: Arms, at: float) -> tuple[float | None, str, tuple[float, float | None]]:

@@ -110,7 +110,7 @@ def _stage(name: str, of: tuple[str, str], stages: Stages) -> str:
     """Select a series of another SLO as a whole. One that is not known here may be grouped as the toolkit's own are."""
     if of in stages:
         return series_of(stages[of]).whole(name)
-    own = ", ".join(f'{label}=""' for label in (names.REVISION, names.FEATURE_VIEW))
+    own = ", ".join(f'{label}=""' for label in (names.REVISION, names.FEATURE_VIEW, names.TABLE))
     return f"{name}{{{names.SERVICE}={quoted(of[0])}, {names.SLO}={quoted(of[1])}, {own}}}"
 
 

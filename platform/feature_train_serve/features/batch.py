@@ -7,7 +7,9 @@ borders are found by one binary search on a key of customer and time, and tests 
 
 from __future__ import annotations
 
+import re
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +26,22 @@ from mlops_obs.errors import PlatformError, SpecError
 
 MISSED = CODES["repayment", "missed"]
 _STEP_DAYS, _WARM_UP_DAYS, _MOST_TRAIN_SNAPSHOTS = 30, 60, 4
+_RECENT_HOURS = 6
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Invalid|Exit|Interrupt)\b.*")
+_LABELLED = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
-    """The moments (ms) at which customers are looked at: `train` to learn, `test` to judge, `live` (the end, no labels yet)."""
+    """The moments (ms) at which customers are looked at: `train` to learn, `test` to judge, `live` (the end, no labels yet).
+
+    `recent` are the hours of the last week: each customer at one of them, so that it is known how features move with the clock.
+    """
 
     train: tuple[int, ...]
     test: int
     live: int
+    recent: tuple[int, ...] = ()
 
 
 def snapshots(first_ms: int, last_ms: int) -> Snapshots:
@@ -47,7 +56,8 @@ def snapshots(first_ms: int, last_ms: int) -> Snapshots:
     if not train:
         needed, found = 2 * HORIZON_DAYS + _WARM_UP_DAYS, (last_ms - first_ms) / DAY_MS
         raise SpecError("OBS-DATA-007", f"the events span {found:.0f} days", todo=f"give at least {needed} days, so that labels can mature")
-    return Snapshots(tuple(sorted(train)), test, last_ms)
+    recent = tuple(last_ms - number * _RECENT_HOURS * DAY_MS // 24 for number in reversed(range(7 * 24 // _RECENT_HOURS)))
+    return Snapshots(tuple(sorted(train)), test, last_ms, recent)
 
 
 def build_training_set(partitions: Sequence[Path], moments: Snapshots, out: Path) -> int:
@@ -68,7 +78,8 @@ def build_training_set(partitions: Sequence[Path], moments: Snapshots, out: Path
         shutil.rmtree(out, ignore_errors=True)
         temporary.rename(out)
     except ray.exceptions.RayError as error:
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        lines = [line.strip() for line in str(error).splitlines() if _EXCEPTION.match(line.strip())]
+        cause = (lines or [type(error).__name__])[-1]  # Ray's advice on retries stands below the exception
         raise PlatformError("OBS-FEAT-001", f"the feature job failed: {cause}", todo="read Ray's worker log", where=str(out)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -83,11 +94,21 @@ def evaluate(events: pa.Table, moments: Snapshots) -> pa.Table:
     """Return one row per customer and snapshot: customer_id, as_of, split, label, every feature, and the newest events as lists."""
     history = History(events)
     parts = [(moment, "train") for moment in moments.train] + [(moments.test, "test"), (moments.live, "live")]
+    parts += [(moment, "recent") for moment in moments.recent]
+    turn = np.array([zlib.crc32(f"recent {name}".encode()) % max(1, len(moments.recent)) for name in history.names])
     tables = []
-    for as_of, split in parts:
+    for place, (as_of, split) in enumerate(parts):
         known = np.flatnonzero(history.first_time <= as_of)
+        if split == "recent":
+            known = known[turn[known] == len(parts) - 1 - place]
+            if not known.size:
+                continue
         moment = np.full(known.size, as_of, dtype=np.int64)
-        label = history.any_in(known, moment, MISSED, HORIZON_DAYS).astype(np.float64) if split != "live" else np.full(known.size, np.nan)
+        label = (
+            history.any_in(known, moment, MISSED, HORIZON_DAYS).astype(np.float64)
+            if split in ("train", "test")
+            else np.full(known.size, np.nan)
+        )
         columns: dict[str, Any] = {
             "customer_id": history.names[known],
             "as_of": moment,
@@ -144,6 +165,15 @@ class History:
         """Return whether an event of `kind` falls in (after, after + days]."""
         rows = np.flatnonzero(self.kind == kind)
         return self._border(rows, customer, after + days * DAY_MS) > self._border(rows, customer, after)
+
+    def next_of(self, customer: np.ndarray, after: np.ndarray, kind: int) -> np.ndarray:
+        """Return the time (ms) of each customer's first event of `kind` after the moment; the largest int64 where there is none."""
+        rows = np.flatnonzero(self.kind == kind)
+        place = self._border(rows, customer, after)
+        end = self._border(rows, customer, np.full(customer.size, self._zero + self._stride))
+        found = np.full(customer.size, np.iinfo(np.int64).max, dtype=np.int64)
+        found[place < end] = self.time[rows[place[place < end]]]
+        return found
 
     def _border(self, rows: np.ndarray, customer: np.ndarray, moment: np.ndarray) -> np.ndarray:
         """How many of `rows` belong to earlier customers, or to this one and are not after `moment`."""

@@ -90,6 +90,13 @@ RATIOS: tuple[Ratio, ...] = (
 )
 FEATURE_NAMES: tuple[str, ...] = (*(feature.name for feature in FEATURES), *(ratio.name for ratio in RATIOS))
 CURRENCY_FEATURES = frozenset(feature.name for feature in FEATURES if feature.unit == "currency")
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    feature.name: tuple(category for _, category in KINDS) for feature in FEATURES if feature.unit == "code"
+}
+"""Names behind the codes of the features that are codes."""
+VIEW_OF_FEATURE: dict[str, str] = {feature.name: feature.view for feature in FEATURES}
+VIEW_OF_FEATURE |= {ratio.name: VIEW_OF_FEATURE[ratio.numerator] for ratio in RATIOS}
+"""The view that a feature is read from."""
 VIEWS: tuple[str, ...] = tuple(VIEW_OF_TYPE[event_type] for event_type in EVENT_TYPES)
 
 if any(feature.days > LONGEST_WINDOW_DAYS for feature in FEATURES):

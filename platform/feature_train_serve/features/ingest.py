@@ -33,6 +33,11 @@ def read_events(path: Path) -> pa.Table:
         PlatformError: OBS-DATA-001 if the file cannot be read.
         SpecError: OBS-DATA-002..006 if a column is missing or of the wrong type, has nulls, holds an unknown event type, or repeats an id.
     """
+    return checked(read_table(path), str(path))
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet, CSV or JSON-lines file as it is. Raises OBS-DATA-001 or OBS-DATA-002."""
     readers = {".parquet": pq.read_table, ".csv": _read_csv, ".jsonl": pa.json.read_json}
     reader = readers.get(path.suffix)
     if reader is None:
@@ -40,10 +45,9 @@ def read_events(path: Path) -> pa.Table:
             "OBS-DATA-002", f"cannot read a {path.suffix or 'suffix-less'} file", todo="give .parquet, .csv or .jsonl", where=str(path)
         )
     try:
-        table = reader(path)
+        return reader(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise PlatformError("OBS-DATA-001", f"cannot read events: {error}", todo="check the path and the file", where=str(path)) from error
-    return _checked(table, str(path))
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -52,7 +56,8 @@ def _read_csv(path: Path) -> pa.Table:
     return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=text))
 
 
-def _checked(table: pa.Table, where: str) -> pa.Table:
+def checked(table: pa.Table, where: str) -> pa.Table:
+    """Return the columns of `EVENT_COLUMNS`, in time order. Raises OBS-DATA-003..006."""
     missing = [name for name in _REQUIRED if name not in table.column_names]
     if missing:
         known = ", ".join(EVENT_COLUMNS.names)

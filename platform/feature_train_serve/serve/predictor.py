@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,9 +21,12 @@ from kserve.errors import InferenceError, InvalidInput, ModelNotFound
 from numpy.typing import NDArray
 
 from feature_train_serve.serve import codec
+from mlops_obs.collectors.drift.columns import Block
 from mlops_obs.collectors.freshness import FreshnessMeter
 from mlops_obs.lifecycle import instrument
+from mlops_obs.metric_names import Reading
 
+Rows = Block | NDArray[Any]
 log = logging.getLogger(__name__)
 
 
@@ -34,20 +37,27 @@ class CustomerNotFound(ModelNotFound):  # type: ignore[misc]  # KServe ships no 
         self.reason = reason
 
 
+class ModelFailed(Exception):
+    """The model raised; what it raised is the cause. `rows` are what it was given, for drift to be judged by."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One answer: `probabilities` of default, the `rows` that drift is judged by, and the `ages` of features read, in seconds by view."""
 
     probabilities: Sequence[float]
-    rows: NDArray[Any]
+    rows: Rows
     ages: Mapping[str, Sequence[float]]
 
 
 class Scorer(Protocol):
     """A loaded model package with its online store.
 
-    `columns` name the columns of `Scored.rows`; `reference` is the drift profile over them, `limits` the age in seconds
-    by feature view above which a feature counts as late.
+    `columns` name the columns of `Scored.rows` where these have no names of their own; `reference` is the drift profile over them, `limits`
+    the age in seconds by feature view above which a feature counts as late; `collectors` are read at each scrape.
     """
 
     revision: str
@@ -55,8 +65,13 @@ class Scorer(Protocol):
     reference: bytes | None
     limits: Mapping[str, float]
 
+    @property
+    def collectors(self) -> Mapping[str, Callable[[], Iterable[Reading]]]:
+        """Readings by collector."""
+        ...
+
     def score(self, customers: Sequence[str]) -> Scored:
-        """Score `customers`. Raises CustomerNotFound if the store knows one of them not; other errors are the model's."""
+        """Score `customers`. Raises CustomerNotFound if the store knows one of them not, ModelFailed or any other error of the model."""
         ...
 
 
@@ -99,6 +114,8 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
             )
             self._freshness = FreshnessMeter(self.name, self._scorer.limits, lock=threading.Lock())
             self._telemetry.register_collector("freshness", self._freshness.read)
+            for collector, read in self._scorer.collectors.items():
+                self._telemetry.register_collector(collector, read)
             self.ready = True
         return self.ready
 
@@ -129,6 +146,9 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
                 answer = codec.answer(payload, self.name, scored.probabilities)
             except (InvalidInput, CustomerNotFound):
                 raise  # the instrumentation knows these as the caller's errors
+            except ModelFailed as error:
+                request.features(error.rows)
+                raise InferenceError(self._explain(error.__cause__ or error)) from error
             except Exception as error:
                 raise InferenceError(self._explain(error)) from error
             request.features(scored.rows)
@@ -137,7 +157,7 @@ class CreditRiskModel(Model):  # type: ignore[misc]  # KServe ships no types
                 self._freshness.served(view, None if math.isnan(age) else age)
         return answer
 
-    def _explain(self, error: Exception) -> str:
+    def _explain(self, error: BaseException) -> str:
         kind = type(error).__name__
         if kind not in self._failures_seen:
             self._failures_seen.add(kind)

@@ -8,6 +8,7 @@ The trap: without traffic on the stream its watermark must move all the same, or
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import signal
@@ -27,12 +28,14 @@ class LiveFeed:
         store: where to; its clock decides what *now* is.
         seed: decides who does what.
         rate: mean events per second of the whole portfolio.
+        log: JSON-lines file that gets each event too, with the moment at which it arrived: what a warehouse would keep of the stream.
     """
 
-    def __init__(self, store: OnlineStore, seed: int, rate: float = 1.0) -> None:
+    def __init__(self, store: OnlineStore, seed: int, rate: float = 1.0, log: Path | None = None) -> None:
         self._store = store
         self._chance = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self._rate = rate
+        self._log = log
         self._customers = store.customers()
         self._until = store.now_ms()
         self._due = self._until + self._gap()
@@ -46,6 +49,9 @@ class LiveFeed:
             self._due += self._gap()
         self._store.apply(events)
         self._store.advance(now)
+        if self._log and events:
+            with self._log.open("a") as stream:
+                stream.write("".join(_line(event, now) for event in events))
         return len(events)
 
     def _gap(self) -> float:
@@ -62,12 +68,21 @@ class LiveFeed:
         return [Event(customer, max(time, state.recent[-1][0]), kind, cents, score)]
 
 
+def _line(event: Event, arrived: int) -> str:
+    """One event as a row of an event table; `arrived_ms` is when the store got it."""
+    event_type, category = KINDS[event.kind]
+    row = {"customer_id": event.customer_id, "event_time": event.time, "event_type": event_type, "category": category}
+    score = None if math.isnan(event.score) else event.score
+    return json.dumps({**row, "amount_cents": event.cents, "score": score, "arrived_ms": arrived}) + "\n"
+
+
 def main() -> None:
     """Feed a store twice a second until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="feed", description="Live (synthetic) events for the online store.")
     parser.add_argument("--store", type=Path, required=True, help="online store (SQLite)")
     parser.add_argument("--rate", type=float, default=1.0, help="mean events per second")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same customers and events")
+    parser.add_argument("--log", type=Path, help="JSON-lines file that gets each event too, for offline recomputation")
     options = parser.parse_args()
     if not options.rate > 0:
         parser.error("--rate must be above 0")
@@ -76,7 +91,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     written = 0
     try:
-        feed = LiveFeed(OnlineStore(options.store), options.seed, options.rate)
+        feed = LiveFeed(OnlineStore(options.store), options.seed, options.rate, options.log)
         while not stop.wait(0.5):
             written += feed.tick()
     except ObsError as error:

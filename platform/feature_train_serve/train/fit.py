@@ -1,15 +1,13 @@
-"""Fit one revision with Ray Train, and survive the loss of the worker.
+"""Fit one revision with Ray Train, survive the loss of the worker, and say how the model sees its customers.
 
-Each epoch draws its randomness from (seed, epoch) alone, and each ends in a checkpoint. A run that lost its worker therefore ends with
-the very weights of a run that did not: that is what the test compares.
-The trap: the worker is a process of its own. It is instrumented there, not where `fit` was called.
+The trap: what the package says of a model (its scores on the live population, what each feature is worth) is worked out here, from the
+very bytes that are packed, not in the worker from the model in memory: the reference then is of what will be served.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,24 +15,38 @@ from typing import Any
 
 import numpy as np
 
-from feature_train_serve.config import SERVICE
+from feature_train_serve.train.evaluate import auc
+from feature_train_serve.train.loop import ATTEMPTS, METRICS, READINGS, WEIGHTS, train_network, train_trees
+from feature_train_serve.train.models import BOOSTED_TREES, Model, Scores, TreeModel, load_model
 from feature_train_serve.train.peers import PeerGroups
-from feature_train_serve.train.preprocess import PEER_CHANNEL, PEER_SPEND, Preprocess
+from feature_train_serve.train.preprocess import Preprocess
 from feature_train_serve.train.recipes import Recipe
-from feature_train_serve.train.rows import RawRows, TrainingSet, read_slice
+from feature_train_serve.train.reference import reference_of
+from feature_train_serve.train.rows import read_slice
+from feature_train_serve.train.slices import Prepared, fit_preprocess, prepared
+from mlops_obs.collectors.drift.reference import ReferenceProfile
 from mlops_obs.errors import PlatformError
-from mlops_obs.metric_names import METRICS, Reading
+from mlops_obs.metric_names import METRICS as KNOWN_METRICS
+from mlops_obs.metric_names import Reading
 
-BATCH = 256
-_STATE, _WEIGHTS, _LIVE, _METRICS, _READINGS = "state.pt", "weights.pt", "live.npy", "metrics.json", "readings.json"
-_ATTEMPTS = "attempts"
+_PERMUTED_ROWS = 1_000
+_LEAST_IMPORTANCE = 0.05  # of the most important feature's, for what a model reads at all
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The live slice as the trained model saw it: `columns` (n, F) float64 and its `scores`."""
+
+    columns: np.ndarray
+    scores: Scores
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A trained model, ready to be packed: weights, metrics of the later slice, columns and predictions of the live population.
+    """A trained model, ready to be packed: weights, metrics of the later slice, and the drift reference.
 
-    `rows` were learnt from; `readings` are the worker's last ones, which would be lost with it.
+    `live` is the population of now; `importance` is the loss of AUC by column when its values are shuffled; `rows` were learnt from;
+    `readings` are the worker's last ones, which would be lost with it.
     """
 
     recipe: Recipe
@@ -42,18 +54,21 @@ class Fitted:
     peers: PeerGroups | None
     weights: bytes
     metrics: dict[str, float]
-    live_columns: dict[str, np.ndarray]
+    reference: ReferenceProfile
+    live: Slice
+    importance: dict[str, float]
     rows: int = 0
     readings: tuple[Reading, ...] = ()
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What `load_model` needs to know, as it stands in package.json."""
+        return schema_of(self.recipe, self.preprocess)
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A slice turned into what the network reads."""
 
-    columns: np.ndarray
-    tensors: tuple[np.ndarray, np.ndarray, np.ndarray]
-    label: np.ndarray
+def schema_of(recipe: Recipe, preprocess: Preprocess) -> dict[str, Any]:
+    """Return what `load_model` needs to know."""
+    return {"model": recipe.model, "features": list(preprocess.names), "width": recipe.width, "layers": recipe.layers}
 
 
 def fit(
@@ -71,9 +86,6 @@ def fit(
 
     Raises PlatformError OBS-TRAIN-001 if training failed for good.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
     learn = read_slice(training_set, "train", amount_unit=recipe.amount_unit)
     preprocess, peers = fit_preprocess(recipe, learn)
     config = {
@@ -83,27 +95,18 @@ def fit(
         "peers": asdict(peers) if peers else None,
         "seed": seed,
         "on_epoch": on_epoch,
-        "attempts": str(work / _ATTEMPTS),
+        "attempts": str(work / ATTEMPTS),
     }
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    trainer = TorchTrainer(
-        train_loop,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
-        torch_config=TorchConfig(backend="gloo"),
-        run_config=RunConfig(
-            name=recipe.revision, storage_path=str(work.resolve()), failure_config=FailureConfig(max_failures=max_failures)
-        ),
-    )
+    trainer = _trainer(recipe, config, work, max_failures)
     try:
         result = trainer.fit()
         with result.checkpoint.as_directory() as folder:
-            weights = (Path(folder) / _WEIGHTS).read_bytes()
-            live_scores = np.load(Path(folder) / _LIVE)
-            metrics = json.loads((Path(folder) / _METRICS).read_text())
+            weights = (Path(folder) / WEIGHTS).read_bytes()
+            metrics = json.loads((Path(folder) / METRICS).read_text())
             readings = tuple(
-                Reading(METRICS[name], labels, value) for name, labels, value in json.loads((Path(folder) / _READINGS).read_text())
+                Reading(KNOWN_METRICS[name], labels, value) for name, labels, value in json.loads((Path(folder) / READINGS).read_text())
             )
     except Exception as error:
         raise PlatformError(
@@ -111,118 +114,74 @@ def fit(
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    live = prepared(preprocess, peers, read_slice(training_set, "live", amount_unit=recipe.amount_unit))
-    columns = {name: live.columns[:, index] for index, name in enumerate(preprocess.names)}
-    columns["prediction"] = live_scores.astype(np.float64)
-    return Fitted(recipe, preprocess, peers, weights, metrics, columns, len(learn.label), readings)
+    return describe(recipe, preprocess, peers, weights, metrics, training_set, rows=len(learn.label), readings=readings)
 
 
-def fit_preprocess(recipe: Recipe, learn: TrainingSet) -> tuple[Preprocess, PeerGroups | None]:
-    """Learn scaling (and peer groups) from the training slice alone."""
-    table = f"peer_default_rate/{recipe.revision}" if recipe.peers else ""
-    preprocess = Preprocess(recipe.features, recipe.amount_unit, recipe.sequence_length, peers=table)
-    rows = preprocess.to_currency(learn.rows)
-    peers = PeerGroups.of(rows.columns[PEER_CHANNEL], rows.columns[PEER_SPEND], learn.label) if recipe.peers else None
-    return preprocess.fitted(preprocess.columns(rows, _peer_rates(peers, rows))), peers
+def describe(
+    recipe: Recipe,
+    preprocess: Preprocess,
+    peers: PeerGroups | None,
+    weights: bytes,
+    metrics: dict[str, float],
+    training_set: Path,
+    *,
+    rows: int = 0,
+    readings: tuple[Reading, ...] = (),
+) -> Fitted:
+    """Load the trained `weights` as serving will, and make the reference of what the model says.
+
+    Raises PlatformError OBS-PKG-005 if the weights are not that model's.
+    """
+    model = load_model(schema_of(recipe, preprocess), weights)
+    recent, judged, live = (
+        prepared(preprocess, peers, read_slice(training_set, split, amount_unit=recipe.amount_unit)) for split in ("recent", "test", "live")
+    )
+    worth = importance(model, preprocess, judged)
+    reference = reference_of(preprocess, model, worth, live, judged, recent)
+    seen = Slice(live.columns, model.score(live.columns, live.tensors))
+    return Fitted(recipe, preprocess, peers, weights, metrics, reference, seen, worth, rows, readings)
 
 
-def prepared(preprocess: Preprocess, peers: PeerGroups | None, part: TrainingSet) -> Prepared:
-    """Transform a slice of the offline table."""
-    rows = preprocess.to_currency(part.rows)
-    columns = preprocess.columns(rows, _peer_rates(peers, rows))
-    return Prepared(columns, preprocess.tensors(columns, rows), part.label)
+def importance(model: Model, preprocess: Preprocess, part: Prepared, seed: int = 0) -> dict[str, float]:
+    """Return the loss of AUC when a column is shuffled (permutation importance, Breiman 2001), by column.
+
+    Measured on few rows, so a small figure may be chance: what the model reads at all counts at least a twentieth of the most important
+    column. Exactly 0 is left to columns that trees never look at. The events of a sequence stay with their customer.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(part.label))[:_PERMUTED_ROWS])
+    raw, columns, label = part.rows.take(rows), part.columns[rows], part.label[rows]
+
+    def judge(values: np.ndarray) -> float:
+        return auc(label, model.score(values, preprocess.tensors(values, raw)).probability)
+
+    whole, lost = judge(columns), {}
+    for index, name in enumerate(preprocess.names):
+        shuffled = columns.copy()
+        shuffled[:, index] = rng.permutation(shuffled[:, index])
+        lost[name] = float(np.nan_to_num(whole - judge(shuffled)))
+    unread = {name for index, name in enumerate(preprocess.names) if isinstance(model, TreeModel) and index not in model.trees.used}
+    least = _LEAST_IMPORTANCE * max(max(lost.values()), 1e-3)
+    return {name: 0.0 if name in unread else max(value, least) for name, value in lost.items()}
 
 
-def train_loop(config: dict[str, Any]) -> None:
-    """Run in the Ray Train worker: train, checkpoint every epoch, evaluate after the last."""
-    import torch
-    from ray import train
+def _trainer(recipe: Recipe, config: dict[str, Any], work: Path, max_failures: int) -> Any:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-    from feature_train_serve.train.evaluate import metrics
-    from feature_train_serve.train.network import RiskTransformer, probabilities
-    from mlops_obs.lifecycle import instrument
+    shared: dict[str, Any] = {
+        "train_loop_config": config,
+        "scaling_config": ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+        "run_config": RunConfig(
+            name=recipe.revision, storage_path=str(work.resolve()), failure_config=FailureConfig(max_failures=max_failures)
+        ),
+    }
+    if recipe.model == BOOSTED_TREES:
+        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    torch.set_num_threads(1)
-    recipe = Recipe(**config["recipe"])
-    meter = instrument(service=SERVICE, revision=recipe.revision, stage="train").training()
-    preprocess = Preprocess.from_json(config["preprocess"])
-    peers = PeerGroups(**config["peers"]) if config["peers"] else None
-    folder = Path(config["training_set"])
+        return DataParallelTrainer(train_trees, **shared)
+    from ray.train.torch import TorchConfig, TorchTrainer
 
-    with meter.phase("data_wait"):
-        learn = prepared(preprocess, peers, read_slice(folder, "train", amount_unit=recipe.amount_unit))
-        arrays = [torch.from_numpy(array) for array in (*learn.tensors, learn.label.astype(np.float32))]
-    torch.manual_seed(config["seed"])
-    model = RiskTransformer(len(preprocess.names), recipe.width, recipe.layers)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
-    loss_of = torch.nn.BCEWithLogitsLoss()
-    steps = -(-len(learn.label) // BATCH) * recipe.epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
-    first = 0
-    checkpoint = train.get_checkpoint()
-    if checkpoint is not None:
-        with meter.phase("restart"), checkpoint.as_directory() as saved:
-            state = torch.load(Path(saved) / _STATE, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        first = state["epoch"] + 1
-    for _ in range(_earlier_attempts(Path(config["attempts"]))):
-        meter.restart()
-
-    for epoch in range(first, recipe.epochs):
-        torch.manual_seed(config["seed"] * 1_000 + epoch)
-        model.train()
-        for rows in torch.randperm(len(learn.label)).split(BATCH):
-            with meter.phase("data_wait"):
-                *inputs, label = (array[rows] for array in arrays)
-            with meter.phase("compute"):
-                loss = loss_of(model(*inputs), label)
-                optimizer.zero_grad()
-                loss.backward()
-            with meter.phase("optimizer"):
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-            meter.step(loss.item(), len(rows))
-        with tempfile.TemporaryDirectory() as directory:
-            out, report = Path(directory), {"epoch": epoch, "loss": loss.item()}
-            if epoch == recipe.epochs - 1:
-                with meter.phase("evaluate"):
-                    later = prepared(preprocess, peers, read_slice(folder, "test", amount_unit=recipe.amount_unit))
-                    judged = metrics(later.label, probabilities(model, later.tensors))
-                    live = prepared(preprocess, peers, read_slice(folder, "live", amount_unit=recipe.amount_unit))
-                    np.save(out / _LIVE, probabilities(model, live.tensors))
-                    (out / _METRICS).write_text(json.dumps(judged))
-                    report |= judged
-            with meter.phase("checkpoint"):
-                torch.save(model.state_dict(), out / _WEIGHTS)
-                saved_state = {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "epoch": epoch,
-                }
-                torch.save(saved_state, out / _STATE)
-                readings = [(reading.metric.name, reading.labels, reading.value) for reading in meter.read()]
-                (out / _READINGS).write_text(json.dumps(readings))
-                train.report(report, checkpoint=train.Checkpoint.from_directory(directory))
-            meter.checkpoint()
-        if config["on_epoch"] is not None:
-            config["on_epoch"](epoch)
-
-
-def _earlier_attempts(path: Path) -> int:
-    """Note that a worker starts; return how many did before it. A worker can die before its first checkpoint, and that counts too."""
-    with path.open("a+") as attempts:
-        attempts.seek(0)
-        before = len(attempts.read())
-        attempts.write(".")
-    return before
-
-
-def _peer_rates(peers: PeerGroups | None, rows: RawRows) -> np.ndarray | None:
-    return peers.offline(rows.columns[PEER_CHANNEL], rows.columns[PEER_SPEND]) if peers else None
+    return TorchTrainer(train_network, torch_config=TorchConfig(backend="gloo"), **shared)
 
 
 def _cause(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """The model package: everything a revision needs to be served and watched, in one folder that is written at once or not at all.
 
     <revision>/package.json    what it is, where it came from, how its inputs are made, how good it was, and the digest
-    <revision>/weights.pt      the network
-    <revision>/reference.bin   drift reference: the model's columns and its predictions on the live population
+    <revision>/weights.*       the model: `.pt` tensors of a network, `.npz` arrays of boosted trees
+    <revision>/reference.bin   drift reference: the model's columns, predictions and pooled vectors on the live population
 
 The digest covers every other file and the rest of package.json, so a package that was edited or cut short is refused, not served.
 """
@@ -10,7 +10,6 @@ The digest covers every other file and the rest of package.json, so a package th
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -26,14 +25,14 @@ import numpy as np
 from feature_train_serve.config import SERVICE
 from feature_train_serve.features.online import OnlineStore
 from feature_train_serve.train.fit import Fitted
+from feature_train_serve.train.models import WEIGHTS, Scores, load_model, unknown_kind
 from feature_train_serve.train.peers import online_rate
 from feature_train_serve.train.preprocess import PEER_CHANNEL, PEER_SPEND, Preprocess
+from feature_train_serve.train.reference import PREDICTION
 from feature_train_serve.train.rows import RawRows, of_states
-from mlops_obs.collectors.drift import ReferenceProfile
 from mlops_obs.errors import PlatformError
 
-MANIFEST, WEIGHTS, REFERENCE = "package.json", "weights.pt", "reference.bin"
-PREDICTION = "prediction"
+MANIFEST, REFERENCE = "package.json", "reference.bin"
 
 
 class UnknownCustomer(LookupError):
@@ -42,6 +41,19 @@ class UnknownCustomer(LookupError):
     def __init__(self, customer_ids: Sequence[str]) -> None:
         self.customer_ids = tuple(customer_ids)
         super().__init__(f"unknown customer: {', '.join(self.customer_ids[:5])}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the store knows of n customers: `online` as it gave it, `rows` as this revision reads it.
+
+    `ages` in seconds by view (NaN: never read); `as_of` (ms, UTC) is the moment that the features speak of.
+    """
+
+    online: RawRows
+    rows: RawRows
+    ages: dict[str, np.ndarray]
+    as_of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +72,12 @@ class ModelPackage:
         folder: where it came from.
         manifest: the parsed package.json.
         wait: how to wait for a lookup that is being published, in seconds.
+
+    Raises:
+        PlatformError: OBS-PKG-004 for a model of an unknown kind, OBS-PKG-005 if the weights are not that model's.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], wait: Callable[[float], None] = time.sleep) -> None:
-        import torch
-
-        from feature_train_serve.train.network import RiskTransformer
-
-        torch.set_num_threads(1)
         self.folder = folder
         self.manifest = manifest
         self.revision: str = manifest["revision"]
@@ -75,33 +85,41 @@ class ModelPackage:
         self.feature_names = self.preprocess.names
         self.reference: bytes = (folder / REFERENCE).read_bytes()
         self._wait = wait
-        self._network = RiskTransformer(len(self.feature_names), manifest["schema"]["width"], manifest["schema"]["layers"])
-        self._network.load_state_dict(torch.load(io.BytesIO((folder / WEIGHTS).read_bytes()), weights_only=True))
-        self._network.eval()
+        schema = manifest["schema"]
+        self._model = load_model(schema, (folder / WEIGHTS[schema["model"]]).read_bytes(), str(folder))
 
-    def inputs_for(self, customer_ids: Sequence[str], store: OnlineStore) -> ModelInputs:
-        """Read the customers' features from the store and transform them as this revision does.
+    def find(self, customer_ids: Sequence[str], store: OnlineStore) -> Found:
+        """Read the customers' features from the store, and put them into this revision's units.
 
         Raises:
             UnknownCustomer: the caller's mistake.
             StateError: the store cannot be read.
-            Exception: whatever this revision's own transformation raises; that is the model's failure.
         """
         found = store.states(customer_ids)
         unknown = [name for name, state in zip(customer_ids, found, strict=True) if state is None]
         if unknown:
             raise UnknownCustomer(unknown)
         ages = {view: np.full(len(found), age) for view, age in store.ages().items()}
-        rows = self.preprocess.to_currency(of_states([state for state in found if state], store.now_ms()))
-        columns = self.preprocess.columns(rows, self._peer_rates(rows, store))
-        return ModelInputs(columns, ages, self.preprocess.tensors(columns, rows))
+        as_of = store.now_ms()
+        online = of_states([state for state in found if state], as_of)
+        return Found(online, self.preprocess.to_currency(online), ages, as_of)
 
-    def score(self, inputs: ModelInputs) -> np.ndarray:
-        """Return P(default) as float32 (n,)."""
-        from feature_train_serve.train.network import probabilities
+    def inputs_of(self, found: Found, store: OnlineStore) -> ModelInputs:
+        """Transform what was found as this revision does. Raises whatever the transformation raises; that is the model's failure."""
+        columns = self.preprocess.columns(found.rows, self._peer_rates(found.rows, store))
+        return ModelInputs(columns, found.ages, self.preprocess.tensors(columns, found.rows))
 
-        result: np.ndarray = probabilities(self._network, inputs.tensors)
-        return result
+    def inputs_for(self, customer_ids: Sequence[str], store: OnlineStore) -> ModelInputs:
+        """Read the customers' features from the store and transform them: `find`, then `inputs_of`."""
+        return self.inputs_of(self.find(customer_ids, store), store)
+
+    def columns_of(self, found: Found) -> np.ndarray:
+        """Return the model's columns (n, F) without asking for peers, NaN in their place: what is left to watch when the model failed."""
+        return self.preprocess.columns(found.rows, np.full(found.rows.size, np.nan) if self.preprocess.peers else None)
+
+    def score(self, inputs: ModelInputs) -> Scores:
+        """Return P(default) as float32 (n,), and the pooled vectors of a network."""
+        return self._model.score(inputs.features, inputs.tensors)
 
     def _peer_rates(self, rows: RawRows, store: OnlineStore) -> np.ndarray | None:
         table = self.preprocess.peers
@@ -119,7 +137,7 @@ def write_package(fitted: Fitted, folder: Path, *, run_id: str, trace_id: str, c
     recipe = fitted.recipe
     target = folder / recipe.revision
     temporary = folder / f".{recipe.revision}.partial-{os.getpid()}"
-    files = {WEIGHTS: fitted.weights, REFERENCE: ReferenceProfile.from_columns(fitted.live_columns).to_bytes()}
+    files = {WEIGHTS[recipe.model]: fitted.weights, REFERENCE: fitted.reference.to_bytes()}
     manifest = {
         "service": SERVICE,
         "revision": recipe.revision,
@@ -127,9 +145,10 @@ def write_package(fitted: Fitted, folder: Path, *, run_id: str, trace_id: str, c
         "run_id": run_id,
         "trace_id": trace_id,
         "synthetic": synthetic,
-        "schema": {"features": list(fitted.preprocess.names), "output": PREDICTION, "width": recipe.width, "layers": recipe.layers},
+        "schema": {**fitted.schema, "output": PREDICTION},
         "recipe": asdict(recipe),
         "metrics": fitted.metrics,
+        "importance": fitted.importance,
         "preprocess": fitted.preprocess.to_json(),
     }
     manifest["digest"] = _digest(manifest, files)
@@ -154,18 +173,22 @@ def write_package(fitted: Fitted, folder: Path, *, run_id: str, trace_id: str, c
 def load_package(path: Path | str, wait: Callable[[float], None] = time.sleep) -> ModelPackage:
     """Load the package at `path`.
 
-    Raises PlatformError OBS-PKG-001 if there is none or it is incomplete, OBS-PKG-002 if its digest does not match its files.
+    Raises PlatformError OBS-PKG-001 if there is none or it is incomplete, OBS-PKG-002 if its digest does not match its files, OBS-PKG-004
+    or -005 if its model is of a kind that this version does not know, or its weights are not that model's.
     """
     folder = Path(path)
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        files = {name: (folder / name).read_bytes() for name in (WEIGHTS, REFERENCE)}
-    except (OSError, ValueError) as error:
+        kind = manifest["schema"]["model"]
+        files = {name: (folder / name).read_bytes() for name in (WEIGHTS.get(kind, REFERENCE), REFERENCE)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise PlatformError(
             "OBS-PKG-001", f"not a model package: {error}", todo="point to <packages>/<revision>", where=str(folder)
         ) from error
-    if not isinstance(manifest, dict) or manifest.get("digest") != _digest(manifest, files):
+    if kind in WEIGHTS and manifest.get("digest") != _digest(manifest, files):
         raise PlatformError("OBS-PKG-002", "the digest does not match the files", todo="train or copy the package again", where=str(folder))
+    if kind not in WEIGHTS:
+        raise unknown_kind(kind, str(folder))
     return ModelPackage(folder, manifest, wait)
 
 

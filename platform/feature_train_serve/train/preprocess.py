@@ -59,6 +59,7 @@ class Preprocess:
     def fitted(self, columns: np.ndarray) -> Preprocess:
         """Return a copy scaled to the training slice's `columns`."""
         squashed = self._squash(columns)
+        squashed = np.where(np.isnan(squashed).all(axis=0), 0.0, squashed)  # a column without any value has no mean to warn about
         scale = np.nanstd(squashed, axis=0)
         means = tuple(float(value) for value in np.nan_to_num(np.nanmean(squashed, axis=0)))
         return replace(self, mean=means, scale=tuple(float(value) for value in np.where(scale > 0, scale, 1.0)))

@@ -30,6 +30,11 @@ class RawRows:
         """Number of rows."""
         return int(self.kind.shape[0])
 
+    def take(self, rows: np.ndarray) -> RawRows:
+        """Return some of the rows."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return RawRows(columns, self.kind[rows], self.amount[rows], self.age_days[rows])
+
 
 def of_states(states: Sequence[CustomerState], as_of: int) -> RawRows:
     """Return what the online store serves for customers at `as_of` (ms): money in currency units."""

@@ -1,0 +1,185 @@
+"""Drift: does production still look like the data the model learnt from, and is a feature the same in training and in serving."""
+
+from __future__ import annotations
+
+from mlops_obs import metric_names as m
+from mlops_obs.dashboards import promql as q
+from mlops_obs.dashboards.panels import Dashboard, Query, Row
+from mlops_obs.dashboards.shared_panels import MARKERS, PSI, PSI_LIMIT, REVISION, SERVICE, panel
+
+DRIFT = Dashboard(
+    "mlops-obs-drift",
+    "Drift",
+    "Do the features in production still look like the data that the model learnt from.",
+    (
+        Row(
+            "Alarms",
+            (
+                panel(
+                    "alarms",
+                    "Drifted now",
+                    "Features whose alarm has not come back to normal. False alarms are kept within the budget that the team has stated.",
+                    "none",
+                    Query(q.holding(m.DRIFT_ALARM, m.REVISION, m.FEATURE, m.KIND), "{{revision}} {{feature}} {{kind}}", instant=True),
+                    kind="table",
+                    width=10,
+                    height=7,
+                    decimals=0,
+                    columns=(("feature", "Feature"), ("kind", "Change"), ("revision", "Revision")),
+                    no_value="none",
+                    needs="alarm",
+                ),
+                panel(
+                    "evidence",
+                    "Evidence for a change",
+                    "Of what an alarm needs, over all features together; at 1 the alarm is raised.",
+                    "percentunit",
+                    Query(q.gauge_max(m.DRIFT_EVIDENCE, m.REVISION), "{{revision}}"),
+                    width=9,
+                    height=7,
+                    maximum=1,
+                    no_value="no alarms are watched",
+                ),
+                panel(
+                    "budget-used",
+                    "Budget used",
+                    "Alarms of the last period over the false ones that the budget allows. Well above 1: these are not false alarms.",
+                    "none",
+                    Query(q.gauge_max(m.DRIFT_BUDGET_USED, m.REVISION), "{{revision}}", instant=True),
+                    kind="stat",
+                    width=5,
+                    height=7,
+                    decimals=1,
+                    no_value="no alarms are watched",
+                ),
+            ),
+        ),
+        Row(
+            "Windows",
+            (
+                panel(
+                    "windows-drifted",
+                    "Windows drifted",
+                    "Share of conclusive windows with drift in the shown range. Inconclusive windows were too small to judge.",
+                    "percentunit",
+                    Query(
+                        q.share(
+                            q.increase_by(m.DRIFT_WINDOWS, m.REVISION, where={m.VERDICT: "drifted"}),
+                            q.increase_by(m.DRIFT_WINDOWS, m.REVISION, where={m.VERDICT: "!inconclusive"}),
+                        ),
+                        "{{revision}}",
+                        instant=True,
+                    ),
+                    kind="stat",
+                    width=6,
+                    height=6,
+                    steps=("good", ((0.05, "warn"), (0.2, "bad"))),
+                    no_value="no window scored yet",
+                ),
+                panel(
+                    "rows",
+                    "Rows compared",
+                    "Rows per second folded into drift windows.",
+                    "rowsps",
+                    Query(q.rate_by(m.DRIFT_ROWS, m.REVISION), "{{revision}}"),
+                    width=9,
+                    height=6,
+                ),
+                panel(
+                    "verdicts",
+                    "Windows by verdict",
+                    "Windows scored per second, by verdict.",
+                    "short",
+                    Query(q.rate_by(m.DRIFT_WINDOWS, m.VERDICT), "{{verdict}}"),
+                    width=9,
+                    height=6,
+                    stacked=True,
+                ),
+            ),
+        ),
+        Row(
+            "Which feature",
+            (
+                panel(
+                    "psi",
+                    "Drift of the ten worst features",
+                    "Population stability index: above 0.1 a window counts as drifted, unless chance explains it (see Windows by verdict).",
+                    "none",
+                    Query(q.top(10, q.gauge_max(m.DRIFT_PSI, m.REVISION, m.FEATURE)), "{{revision}} {{feature}}"),
+                    PSI_LIMIT,
+                    width=16,
+                    height=10,
+                    decimals=2,
+                ),
+                panel(
+                    "psi-now",
+                    "Now",
+                    "Population stability index of each feature in the last scored window.",
+                    "none",
+                    Query(q.gauge_max(m.DRIFT_PSI, m.REVISION, m.FEATURE), "{{revision}} {{feature}}", instant=True),
+                    kind="table",
+                    width=8,
+                    height=10,
+                    decimals=3,
+                    steps=PSI,
+                    columns=(("feature", "Feature"), ("revision", "Revision"), ("Value", "PSI")),
+                ),
+                panel(
+                    "missing",
+                    "Missing values",
+                    "Share of missing values in the last scored window, ten worst features.",
+                    "percentunit",
+                    Query(q.top(10, q.gauge_max(m.MISSING_RATIO, m.REVISION, m.FEATURE)), "{{revision}} {{feature}}"),
+                    width=24,
+                ),
+            ),
+        ),
+        Row(
+            "The same on both sides?",
+            (
+                panel(
+                    "skew-now",
+                    "Training and serving differ",
+                    "Features that differ between two sides of the same request beyond what is tolerated, and how.",
+                    "none",
+                    Query(
+                        q.holding(m.SKEW_NAMED, m.REVISION, m.FEATURE, m.BETWEEN, m.KIND),
+                        "{{revision}} {{feature}} {{between}} {{kind}}",
+                        instant=True,
+                    ),
+                    kind="table",
+                    width=10,
+                    decimals=0,
+                    columns=(("feature", "Feature"), ("kind", "How"), ("between", "Between"), ("revision", "Revision")),
+                    no_value="none",
+                    needs="skew",
+                ),
+                panel(
+                    "skew-share",
+                    "Values that differ",
+                    "Share of the compared values that are not equal, by the sides that were compared.",
+                    "percentunit",
+                    Query(q.outcome_share(m.SKEW_PAIRS, m.KIND, "!equal", m.REVISION, m.BETWEEN), "{{revision}} {{between}}"),
+                    width=7,
+                    no_value="no requests are joined",
+                    needs="skew",
+                ),
+                panel(
+                    "expectations",
+                    "Expectations failed",
+                    "Share of the checks of types, ranges, nulls and categories that failed, ten worst features.",
+                    "percentunit",
+                    Query(
+                        q.top(10, q.outcome_share(m.EXPECTATION_CHECKS, m.OUTCOME, "failed", m.REVISION, m.FEATURE)),
+                        "{{revision}} {{feature}}",
+                    ),
+                    width=7,
+                    no_value="nothing is expected",
+                    needs="expectations",
+                ),
+            ),
+        ),
+    ),
+    (SERVICE, REVISION),
+    MARKERS,
+)
