@@ -11,6 +11,7 @@ from mlops_obs.collectors.drift.columns import Column, ColumnKind, Schema
 from mlops_obs.collectors.drift.compare import Settings, compare
 from mlops_obs.collectors.drift.reference import ReferenceProfile
 from mlops_obs.collectors.drift.results import Change, Verdict
+from mlops_obs.collectors.drift.sketches.numbers import codes_of
 from mlops_obs.collectors.drift.sketches.vectors import VectorSketch
 from mlops_obs.errors import SpecError
 
@@ -42,6 +43,28 @@ def test_a_correlation_that_changes_its_sign_is_seen_although_the_margins_are_as
     assert set(kinds.values()) == {Change.CORRELATION, None}
     assert found.joint["correlation_p_value"] < 1e-6
     assert "with x1 +0.50 -> -0.5" in found.features[0].words
+
+
+def test_scores_are_the_normal_quantiles_of_the_ranks_in_sixteenths_and_centred(reference):
+    stats = pytest.importorskip("scipy.stats")
+    values = np.array([-1.5, -0.5, 0.0, 0.7, 2.0])
+    mine = joint.joint_of(reference)
+
+    codes = codes_of(values)
+    scores = mine.scores[3][np.searchsorted(mine.borders[3], codes, side="right")]
+
+    ranks = stats.norm.cdf(values)  # x3 is normal
+    assert np.abs(scores - 16 * stats.norm.ppf(ranks)).max() <= 1.5  # half a step, and what 20,000 rows leave open
+
+
+def test_a_column_whose_margin_changed_is_not_blamed_for_its_correlations(reference):
+    rows = table(np.random.default_rng(1), 2_000)
+    rows["x1"] = np.where(np.random.default_rng(2).random(2_000) < 0.5, rows["x1"] * 20 + 40, 5.0)
+
+    kinds = {one.name: one.kind for one in compare(reference, current(reference, rows)).features if one.alarm}
+
+    assert set(kinds) == {"x1"}
+    assert kinds["x1"] is not Change.CORRELATION
 
 
 def test_in_sixty_blocks_of_two_thousand_rows_the_sign_flip_is_always_seen_and_never_without(reference):
@@ -193,6 +216,18 @@ def test_the_test_of_embeddings_keeps_its_level():
 
     assert (p_values < 0.1).sum() <= 22  # 12 expected; 99.9 % band
     assert (p_values < 0.001).sum() <= 2
+
+
+def test_directions_are_compared_whatever_the_lengths_are():
+    random = np.random.default_rng(11)
+    data = vectors(random, 3_000)
+    lengths = random.lognormal(0, 1, 3_000)[:, None].astype(np.float32)
+
+    plain, scaled = VectorSketch.of(data), VectorSketch.of(data * 7)
+
+    assert np.array_equal(plain.sums, scaled.sums)
+    assert np.abs(plain.sums - VectorSketch.of(data * lengths).sums).max() <= 3  # a rounding or two
+    assert VectorSketch.of(data * 0).invalid == 0
 
 
 def test_a_sketch_of_embeddings_merges_to_the_same_bytes_and_reads_back():

@@ -22,7 +22,7 @@ def test_the_good_model_is_promoted_the_bad_one_rolled_back_with_one_page_and_no
 
 
 # The demo has no GPU, no labels that come late, and a budget that lasts.
-ABSENT = frozenset({"gpu", "quality", "policy", "expectations", "tables", "value_age", "alarm"})
+ABSENT = frozenset({"gpu", "quality", "policy", "expectations", "tables", "value_age", "alarm", "skew"})
 
 
 def test_every_dashboard_query_returns_data_on_the_live_prometheus(told):
