@@ -176,6 +176,16 @@ def test_names_that_the_reference_happens_to_have_missed_are_no_drift():
     assert Verdict.DRIFTED not in verdicts
 
 
+def test_of_equally_common_names_none_gets_a_cell_for_leading_by_chance():
+    random = np.random.default_rng(3)
+    labels = [f"name {place}" for place in range(63)]
+    shares = np.array([*[0.4 / 60] * 60, 0.3, 0.2, 0.1])
+    partition = profile(names(random.choice(63, 3_000, p=shares), labels)).partition("x")
+
+    assert set(partition.names) == {"name 60", "name 61", "name 62"}
+    assert partition.others == 16
+
+
 def test_hostile_names_stay_printable():
     before = names(np.zeros(1_000), ["web"])
 
