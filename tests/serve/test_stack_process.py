@@ -24,7 +24,7 @@ import functools, sys, time, types
 from pathlib import Path
 from feature_train_serve.__main__ import main, say
 
-def prepare(out, seed, progress, data):
+def prepare(out, seed, progress, data, recipes=()):
     from feature_train_serve.serve import ray_app
     from serving_double import DoubleScorer
     ray_app.predictor_app = functools.partial(ray_app.predictor_app, opener=DoubleScorer)
